@@ -1,0 +1,110 @@
+"""The one table of errors: stable code, HTTP status, JSON-RPC code, and the sentence a reader can act on.
+
+`Refused` is raised by any stage or resource and turned into an answer by the edge that has the connection. Fail
+closed: an error that is not in this table becomes `internal`, a refusal that says nothing of its cause. Sentences
+never hold payload, a secret or a stack trace.
+"""
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorKind:
+    """One row: `http` status, `rpc` JSON-RPC code, `policy` when an agent gets it as a tool result (design §5)."""
+
+    code: str
+    http: int
+    rpc: int
+    sentence: str
+    policy: bool = False
+
+
+_TABLE = (
+    # protocol faults
+    ErrorKind("parse_error", 400, -32700, "The body is not valid JSON."),
+    ErrorKind("invalid_request", 400, -32600, "The body is not a valid JSON-RPC 2.0 message."),
+    ErrorKind("invalid_params", 400, -32602, "The parameters of this request are not valid."),
+    ErrorKind("method_not_found", 404, -32601, "This method is not offered here."),
+    ErrorKind("header_mismatch", 400, -32020, "A header does not say the same as the body."),
+    ErrorKind("missing_client_capability", 400, -32021, "The client did not declare a capability this needs."),
+    ErrorKind("unsupported_version", 400, -32022, "This protocol version is not supported."),
+    ErrorKind("session_not_found", 404, -32001, "This session is unknown or has expired; initialize again."),
+    ErrorKind("not_acceptable", 406, -32600, "Accept must allow application/json and text/event-stream."),
+    ErrorKind("unsupported_media_type", 415, -32600, "Content-Type must be application/json."),
+    ErrorKind("body_too_large", 413, -32600, "The body is larger than this gateway accepts."),
+    ErrorKind("body_too_deep", 400, -32600, "The JSON is nested deeper than this gateway accepts."),
+    ErrorKind("method_not_allowed", 405, -32600, "This HTTP method is not allowed here."),
+    ErrorKind("bad_host", 421, -32600, "This host name is not served here; set CALLGATE_ALLOWED_HOSTS to allow it."),
+    ErrorKind("bad_origin", 403, -32600, "Requests from this web origin are not allowed."),
+    # identity
+    ErrorKind("auth_required", 401, -32001, "An access token is required; ask an admin for one."),
+    ErrorKind("invalid_token", 401, -32001, "The access token is unknown, revoked or expired."),
+    ErrorKind("person_inactive", 401, -32001, "The person this token belongs to has been deactivated."),
+    ErrorKind("forbidden", 403, -32003, "You do not have the permission this needs."),
+    # the path of a call
+    ErrorKind("unknown_tool", 200, -32602, "There is no tool of this name here; list the tools again."),
+    ErrorKind("unknown_prompt", 200, -32602, "There is no prompt of this name here; list the prompts again."),
+    ErrorKind("unknown_resource", 200, -32602, "There is no such resource here; list the resources again."),
+    ErrorKind("tool_not_trusted", 200, -32003, "This tool is waiting for a review and cannot be called yet.", policy=True),
+    ErrorKind("denied_by_rule", 200, -32003, "A rule does not allow this call.", policy=True),
+    ErrorKind("approval_pending", 200, -32003, "A person has to approve this call first.", policy=True),
+    ErrorKind("approval_denied", 200, -32003, "A reviewer did not approve this call.", policy=True),
+    ErrorKind("approval_expired", 200, -32003, "Nobody approved this call in time.", policy=True),
+    ErrorKind("too_many_calls", 200, -32003, "You have too many calls in flight; wait for one to end.", policy=True),
+    ErrorKind("upstream_unavailable", 200, -32004, "The server behind this tool cannot be reached now.", policy=True),
+    ErrorKind("upstream_timeout", 200, -32004, "The server behind this tool did not answer in time.", policy=True),
+    ErrorKind("upstream_broke_off", 200, -32004, "The server behind this tool broke off; it may have run.", policy=True),
+    ErrorKind("upstream_invalid", 200, -32004, "The server behind this tool gave an invalid answer.", policy=True),
+    ErrorKind("upstream_too_large", 200, -32004, "The answer is larger than this gateway passes on.", policy=True),
+    ErrorKind("not_recorded", 503, -32005, "The audit cannot record this call now, so it was refused.", policy=True),
+    ErrorKind("store_unavailable", 503, -32005, "The store cannot be reached now; try again soon."),
+    ErrorKind("cancelled", 200, -32800, "The call was cancelled."),
+    ErrorKind("internal", 500, -32603, "The gateway failed; the call was refused and recorded.", policy=True),
+    # control
+    ErrorKind("not_found", 404, -32602, "There is no such thing here."),
+    ErrorKind("conflict", 409, -32602, "This already exists or has changed since you looked."),
+    ErrorKind("stale_hash", 409, -32602, "The tool has changed since this hash was shown; look at the new diff first."),
+    ErrorKind("validation", 422, -32602, "Some values are not valid."),
+    ErrorKind("unsafe_target", 422, -32602, "This address is not allowed as an upstream."),
+    ErrorKind("operator_only", 403, -32003, "Only the operator of this gateway may do this."),
+    # start-up
+    ErrorKind("bad_setting", 500, -32603, "A setting is not valid."),
+    ErrorKind("schema_too_new", 500, -32603, "The database was written by a newer Callgate; upgrade this one."),
+    ErrorKind("data_dir_in_use", 500, -32603, "Another Callgate uses this data directory."),
+    ErrorKind("port_in_use", 500, -32603, "The port is taken by another program."),
+)
+
+ERRORS = MappingProxyType({kind.code: kind for kind in _TABLE})
+
+
+class CallgateError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+@dataclass(eq=False)
+class Refused(CallgateError):
+    """A refusal with a code of the table.
+
+    `detail` is a sentence for the reader in place of the table's own; it must name no payload.
+    `data` are machine fields (JSON values) for the JSON-RPC `error.data`, the problem document or
+    `_meta["callgate/decision"]`.
+    """
+
+    code: str
+    detail: str = ""
+    data: dict[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__init__(self.code, self.detail)
+
+    @property
+    def kind(self) -> ErrorKind:
+        return ERRORS.get(self.code, ERRORS["internal"])
+
+    @property
+    def sentence(self) -> str:
+        return self.detail or self.kind.sentence
+
+    def __str__(self) -> str:
+        return self.sentence

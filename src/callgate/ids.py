@@ -1,0 +1,49 @@
+"""Id formats: what an id looks like, and how one is made or recognised.
+
+Row ids are `<prefix>_` and 26 characters that sort by time of creation (48 bits of milliseconds, 80 random bits,
+Crockford base 32). Access tokens are `cgt_` and 43 characters of `[A-Za-z0-9_-]` (256 random bits), so that secret
+scanners can recognise them; only their SHA-256 is ever stored.
+"""
+
+import hashlib
+import re
+
+from callgate import clock
+
+TOKEN_PREFIX = "cgt_"  # noqa: S105  a public prefix, not a secret
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_TOKEN = re.compile(r"cgt_[A-Za-z0-9_-]{43}")
+_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]|_(?!_)){0,30}[a-z0-9]|[a-z0-9]")
+
+
+def new_id(prefix: str) -> str:
+    """A fresh row id such as `ups_01jd…`; ids made later sort later (to the millisecond)."""
+    value = (int(clock.now() * 1000) << 80) | int.from_bytes(clock.random_bytes(10), "big")
+    chars = []
+    for _ in range(26):
+        chars.append(_ALPHABET[value & 31])
+        value >>= 5
+    return f"{prefix}_{''.join(reversed(chars))}"
+
+
+def new_token() -> str:
+    """A fresh access token in clear. Show it once; store `token_hash` of it."""
+    return TOKEN_PREFIX + clock.random_urlsafe(32)
+
+
+def looks_like_token(text: str) -> bool:
+    """Whether a text has the form of an access token; says nothing of its validity."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+def token_hash(token: str) -> bytes:
+    """SHA-256 of a token: what the store and the caches know a token by (32 bytes)."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def valid_slug(text: str) -> bool:
+    """Whether a text may name an upstream, agent or tenant: 1 to 32 of `[a-z0-9_-]`, no `__`, alphanumeric ends.
+
+    `__` is kept out because it parts the upstream from the tool in a public name (design §5).
+    """
+    return _SLUG.fullmatch(text) is not None

@@ -1,0 +1,53 @@
+"""Upstreams: an MCP server behind the gateway, and what is known of it."""
+
+import msgspec
+
+KINDS = ("http", "sse", "stdio")
+AUTH_MODES = ("none", "shared")  # on_behalf_of and own_token come with identity
+
+
+class Stdio(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a subprocess is started. `env` holds plain values; `secret_env` names secrets kept in the store."""
+
+    command: str
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    cwd: str | None = None
+
+
+class Upstream(msgspec.Struct, frozen=True):
+    """One upstream as configured. `identity` is a hash over what it *is* (URL or command line, names of variables and
+    hashes of their values); when it changes, every tool goes back to review."""
+
+    id: str
+    tenant: str
+    name: str
+    kind: str
+    url: str | None = None
+    stdio: Stdio | None = None
+    auth_mode: str = "none"
+    secret_id: str | None = None  # sealed secret of mode `shared` (or the sealed env values of a stdio upstream)
+    auth_header: str = "Authorization"
+    auth_scheme: str = "Bearer"  # "" = the secret is the whole header value
+    allow_private: bool = False
+    enabled: bool = True
+    identity: str = ""
+    timeout_s: float = 300.0  # a call without any sign of life for so long is given up
+    revision: int = 0
+
+
+class UpstreamState(msgspec.Struct, frozen=True):
+    """What the last observation said. `state`: `new`, `ok`, `broken`. `reason` is a sentence (no payload)."""
+
+    upstream: str
+    state: str = "new"
+    reason: str = ""
+    era: str | None = None  # `modern` | `legacy`
+    version: str | None = None  # negotiated protocol revision
+    server_name: str = ""
+    server_version: str = ""
+    capabilities: bytes = b"{}"  # raw JSON
+    instructions: str = ""
+    observed_at: float = 0.0
+    observation: int = 0  # sequence number of the last complete observation
+    revision: int = 0

@@ -1,0 +1,151 @@
+"""Settings: `callgate.toml` in the working directory, then `CALLGATE_*` variables, then the command line.
+
+Every setting stands in docs/settings.md with its reason. Fail closed: an unknown key, an unknown `CALLGATE_*` variable
+or an impossible combination refuses to start with the name of the culprit and the nearest known name.
+"""
+
+import difflib
+import ipaddress
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from callgate.errors import Refused
+
+PREFIX = "CALLGATE_"
+# Kubernetes injects these for a service that is called `callgate`; they are not ours.
+_KUBERNETES = re.compile(r"CALLGATE_(?:SERVICE_|PORT$|PORT_\d+_)")
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class Settings(BaseSettings):
+    """One gateway process, as configured."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, env_ignore_empty=True)
+
+    data_dir: Path = Path(".callgate")
+    database_url: str | None = None  # absent = embedded SQLite under data_dir
+    key_file: Path | None = None  # absent = <data_dir>/secrets/key
+    host: str = "127.0.0.1"
+    port: int = Field(8787, ge=0, le=65535)
+    public_url: str | None = None  # as clients see it, e.g. https://mcp.acme.example
+    base_domain: str | None = None  # tenants by host: mcp-gateway.<tenant>.<base_domain>
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    anonymous_person: str | None = None  # e-mail; the only way to serve without tokens, loopback only
+    allowed_networks: tuple[str, ...] = ()  # private networks that upstreams may live in
+    allow_unsandboxed_stdio: bool = False
+    role: Literal["all", "gateway", "control"] = "all"
+    durability: Literal["strict", "relaxed"] = "strict"
+    max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024)
+    max_json_depth: int = Field(128, ge=8, le=512)
+    max_result_bytes: int = Field(64 * 1024 * 1024, ge=1024)
+    max_calls_per_person: int = Field(256, ge=1)
+    refresh_seconds: float = Field(60.0, ge=1.0)
+    poll_seconds: float = Field(2.0, ge=0.1, le=5.0)
+    shutdown_seconds: float = Field(5.0, ge=0.0, le=60.0)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def key_path(self) -> Path:
+        return self.key_file or self.data_dir / "secrets" / "key"
+
+    @property
+    def networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        return tuple(ipaddress.ip_network(text) for text in self.allowed_networks)
+
+    @field_validator("allowed_networks")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            ipaddress.ip_network(text)
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("postgresql://", "postgres://")):
+            raise ValueError("must start with postgresql:// (leave it out for the embedded SQLite store)")
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Settings":
+        if self.anonymous_person and self.host not in LOOPBACK:
+            raise ValueError("anonymous_person is allowed only when host is a loopback address")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings, env_settings)
+
+
+def load(overrides: Mapping[str, object] | None = None, file: Path | None = None) -> Settings:
+    """Settings from the file, the environment and the command line (the last wins).
+
+    Raises `Refused("bad_setting")` naming every culprit.
+    """
+    path = file or Path("callgate.toml")
+    known = set(Settings.model_fields)
+    from_file = _read_file(path, known) if file or path.exists() else {}
+    _check_environment(os.environ, known)
+    given = {key: value for key, value in (overrides or {}).items() if value is not None}
+    in_env = {key for key in known if os.environ.get(PREFIX + key.upper())}
+    layered = {key: value for key, value in from_file.items() if key not in in_env} | given
+    try:
+        return Settings(**layered)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise Refused("bad_setting", _explain(error)) from None
+
+
+def _read_file(path: Path, known: set[str]) -> dict[str, object]:
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise Refused("bad_setting", f"{path} cannot be read: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Refused("bad_setting", f"{path} is not valid TOML: {error}.") from None
+    for key in values:
+        if key not in known:
+            raise Refused("bad_setting", f"{path}: unknown setting `{key}`.{_hint(key, known)}")
+    return values
+
+
+def _check_environment(environment: Mapping[str, str], known: set[str]) -> None:
+    for name, value in environment.items():
+        if not name.startswith(PREFIX) or _from_kubernetes(name, value):
+            continue
+        key = name.removeprefix(PREFIX).lower()
+        if key not in known:
+            raise Refused("bad_setting", f"Unknown setting {name} in the environment.{_hint(key, known)}")
+
+
+def _from_kubernetes(name: str, value: str) -> bool:
+    if name == "CALLGATE_PORT":
+        return value.startswith(("tcp://", "udp://"))
+    return _KUBERNETES.match(name) is not None
+
+
+def _hint(key: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(key, known, 1)
+    return f" Did you mean `{near[0]}`?" if near else " docs/settings.md lists all of them."
+
+
+def _explain(error: ValidationError) -> str:
+    parts = []
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"]) or "settings"
+        parts.append(f"{where}: {item['msg']}")
+    return "; ".join(parts) + "."
