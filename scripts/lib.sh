@@ -1,0 +1,56 @@
+# Shared by the scripts: where things are, how they talk, stamps by content. Sourced, never run.
+set -euo pipefail
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+BUILD="$ROOT/.build"
+BOOTSTRAP="$BUILD/bootstrap"
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 UV_NO_PROGRESS=1
+# the machine's certificate store, as pip and apt use it
+export UV_NATIVE_TLS="${UV_NATIVE_TLS:-1}" UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}"
+mkdir -p "$BUILD/stamps"
+cd "$ROOT"
+
+say() { printf '== %s\n' "$*" >&2; }
+fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# stamp_of NAME FILE...: prints the hash of the files' content and of the interpreter in use
+stamp_of() {
+  local name="$1"; shift
+  { printf '%s\n' "$name" "$ROOT"; cat "$@"; } | sha256sum | cut -d' ' -f1
+}
+
+is_fresh() { [ -f "$BUILD/stamps/$1" ] && [ "$(cat "$BUILD/stamps/$1")" = "$2" ]; }
+mark_fresh() { printf '%s\n' "$2" >"$BUILD/stamps/$1"; }
+
+# need_packages PACKAGE...: installs Debian packages as root, else prints the one line to run
+need_packages() {
+  local missing=() package
+  for package in "$@"; do
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q '^install ok installed' || missing+=("$package")
+  done
+  [ ${#missing[@]} -eq 0 ] && return 0
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    fail "these packages are missing. Run this, then try again:
+  sudo apt-get update && sudo apt-get install -y --no-install-recommends ${missing[*]}"
+  fi
+  say "installing Debian packages: ${missing[*]}"
+  apt_update_once
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" \
+    </dev/null >"$BUILD/apt.log" 2>&1 || { tail -20 "$BUILD/apt.log" >&2; fail "apt-get install failed; the log is .build/apt.log"; }
+}
+
+apt_update_once() {
+  # lists older than a day are read again; none at all is what a bare machine has
+  if [ -z "$(find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' -mtime -1 -print -quit 2>/dev/null)" ]; then
+    apt-get update -qq </dev/null >"$BUILD/apt.log" 2>&1 || { tail -20 "$BUILD/apt.log" >&2; fail "apt-get update failed"; }
+  fi
+}
+
+# with_lock NAME COMMAND...: one at a time, so that two make runs do not build the same thing
+with_lock() {
+  local name="$1"; shift
+  exec 9>"$BUILD/$name.lock"
+  flock 9
+  "$@"
+  exec 9>&-
+}
