@@ -46,7 +46,9 @@ _TABLE = (
     ErrorKind("unknown_tool", 200, -32602, "There is no tool of this name here; list the tools again."),
     ErrorKind("unknown_prompt", 200, -32602, "There is no prompt of this name here; list the prompts again."),
     ErrorKind("unknown_resource", 200, -32602, "There is no such resource here; list the resources again."),
-    ErrorKind("tool_not_trusted", 200, -32003, "This tool is waiting for a review and cannot be called yet.", policy=True),
+    ErrorKind(
+        "tool_not_trusted", 200, -32003, "This tool is waiting for a review and cannot be called yet.", policy=True
+    ),
     ErrorKind("denied_by_rule", 200, -32003, "A rule does not allow this call.", policy=True),
     ErrorKind("approval_pending", 200, -32003, "A person has to approve this call first.", policy=True),
     ErrorKind("approval_denied", 200, -32003, "A reviewer did not approve this call.", policy=True),
@@ -54,7 +56,9 @@ _TABLE = (
     ErrorKind("too_many_calls", 200, -32003, "You have too many calls in flight; wait for one to end.", policy=True),
     ErrorKind("upstream_unavailable", 200, -32004, "The server behind this tool cannot be reached now.", policy=True),
     ErrorKind("upstream_timeout", 200, -32004, "The server behind this tool did not answer in time.", policy=True),
-    ErrorKind("upstream_broke_off", 200, -32004, "The server behind this tool broke off; it may have run.", policy=True),
+    ErrorKind(
+        "upstream_broke_off", 200, -32004, "The server behind this tool broke off; it may have run.", policy=True
+    ),
     ErrorKind("upstream_invalid", 200, -32004, "The server behind this tool gave an invalid answer.", policy=True),
     ErrorKind("upstream_too_large", 200, -32004, "The answer is larger than this gateway passes on.", policy=True),
     ErrorKind("not_recorded", 503, -32005, "The audit cannot record this call now, so it was refused.", policy=True),

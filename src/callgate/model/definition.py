@@ -15,7 +15,7 @@ STATUSES = (PENDING_REVIEW, TRUSTED, DRIFT_DETECTED, BLOCKED, REMOVED)
 class Observed(msgspec.Struct, frozen=True):
     """One definition as just received: raw JSON bytes and its fingerprint (hex SHA-256).
 
-    `quarantined` holds the reason when it can never be trusted (duplicate keys, invalid Unicode): hashed over raw bytes.
+    `quarantined` says why it can never be trusted (duplicate keys, invalid Unicode; then hashed over the raw bytes).
     """
 
     kind: str

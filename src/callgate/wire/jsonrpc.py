@@ -101,7 +101,9 @@ def members(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
 
 def joined(values: Mapping[str, bytes | msgspec.Raw]) -> bytes:
     """An object out of raw member values: the inverse of `members`."""
-    return _encode({key: value if isinstance(value, msgspec.Raw) else msgspec.Raw(value) for key, value in values.items()})
+    return _encode(
+        {key: value if isinstance(value, msgspec.Raw) else msgspec.Raw(value) for key, value in values.items()}
+    )
 
 
 def text(raw: bytes | msgspec.Raw) -> str | None:

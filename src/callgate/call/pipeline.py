@@ -1,0 +1,311 @@
+"""The whole path of a governed request on one screen, as a sans-I/O machine: events in, effects out.
+
+    start ── resolve · decide · park ──► RecordIntent ──► IntentDurable ──► Forward ──► pieces, notices, questions
+                        │ refused                                              │ result, error, failure, cancel
+                        └──────────────► RecordOutcome ◄───────────────────────┘
+                                               └──► OutcomeDurable ──► Finish or Refuse
+
+Fail closed: the upstream is asked only after the intent is durable; what completes an answer is let go only after the
+outcome is durable; the one broad `except` of the call path is here and ends in an audited refusal.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import msgspec
+
+from callgate import clock
+from callgate.call import decide as rules
+from callgate.call import inspect, notices, record, rounds, state
+from callgate.call.model import (
+    Abort,
+    AnswerUpstream,
+    AskClient,
+    Cancelled,
+    CancelUpstream,
+    Effects,
+    Finish,
+    Forward,
+    InputRequest,
+    InputsGiven,
+    IntentDurable,
+    OutcomeDurable,
+    PeerLost,
+    RecordFailed,
+    RecordIntent,
+    RecordOutcome,
+    Refuse,
+    Request,
+    Resume,
+    StartFailed,
+    Suspend,
+    Target,
+    Waiting,
+    Write,
+)
+from callgate.call.park import park
+from callgate.call.resolve import resolve
+from callgate.errors import Refused
+from callgate.fleet.snapshot import Snapshot
+from callgate.model.rule import Decision
+from callgate.upstreams.exchange import Answered, Ask, Ended, Failed, Notice, Piece
+from callgate.wire import eras, jsonrpc
+
+NEW, RECORDING, FORWARDED, CLOSING, DONE = "new", "recording", "forwarded", "closing", "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the machine needs to know of where it runs."""
+
+    replica: str
+    mac: record.Mac
+    sealer: state.Sealer
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrived:
+    """The first event of every call."""
+
+
+class Call:
+    """One governed request from its arrival to the durable record of its end."""
+
+    def __init__(self, request: Request, snapshot: Snapshot, place: Place) -> None:
+        self.request = request
+        self.phase = NEW
+        self._snapshot = snapshot
+        self._place = place
+        self._target: Target | None = None
+        self._waiting: Waiting | None = None
+        self._reply = b""
+        self._last: Finish | Refuse | Abort | None = None
+        self._held: bytes | None = None
+        self._written = 0
+        self._sent_at = 0
+        self._questions: tuple[InputRequest, ...] = ()
+        self._upstream_state: bytes | None = None
+        self._live: bytes | None = None  # id of a live question
+        self._rounds = 0
+
+    def start(self) -> Effects:
+        """Judge the request; the first effects are always records."""
+        return self.on(_Arrived())
+
+    def on(self, event: object) -> Effects:
+        """What to do now that this has happened. Events after the end are ignored."""
+        handler = self._HANDLERS.get(type(event))
+        if handler is None or self.phase == DONE:
+            return ()
+        return self._guard(handler, event)
+
+    def _guard(self, handler: Callable[[Any, Any], Effects], event: object) -> Effects:
+        try:
+            return handler(self, event)
+        except Refused as refused:
+            return self._fail(refused)
+        except Exception:  # the one broad except of the call path: an audited refusal, never an open call
+            return self._fail(Refused("internal"))
+
+    # -- before the upstream ----------------------------------------------------------------------------------------
+
+    def _start(self, _: object) -> Effects:
+        decision = record.UNDECIDED
+        try:
+            self._continue_earlier_leg()
+            self._target = resolve(self._snapshot, self.request)
+            decision = rules.decide(self._snapshot.rules, self.request, self._target)
+            rules.refuse_denied(decision)
+            park(decision)
+        except Refused as refused:
+            return (self._intent(decision), *self._close("refused", Refuse(refused), refused.code))
+        self.phase = RECORDING
+        return (self._intent(decision),)
+
+    def _intent(self, decision: Decision) -> RecordIntent:
+        earlier = self._waiting.call if self._waiting else None
+        place = self._place
+        return RecordIntent(
+            record.intent(self.request, self._target, decision, place.replica, place.mac, earlier or None)
+        )
+
+    def _continue_earlier_leg(self) -> None:
+        """A modern retry: check the sealed state and put the upstream's own one in its place."""
+        given = self.request.params.get("requestState")
+        if given is None or self.request.method not in eras.INPUT_METHODS:
+            return
+        params = dict(self.request.params)
+        del params["requestState"]
+        waiting = state.unseal(self._place.sealer, jsonrpc.text(given) or "")
+        state.check(waiting, self.request)
+        if waiting.upstream_state is not None:
+            params["requestState"] = msgspec.Raw(jsonrpc.encoded(waiting.upstream_state))
+        if waiting.exchange is not None:
+            answers = jsonrpc.members(params.pop("inputResponses", msgspec.Raw(b"")))
+            value = next(iter(answers.values()), msgspec.Raw(b'{"action":"cancel"}'))
+            self._reply = jsonrpc.joined({"result": value})
+        self._waiting = waiting
+        self.request = msgspec.structs.replace(self.request, params=params)
+
+    def _forward(self, _: object) -> Effects:
+        if self.phase != RECORDING or self._target is None:
+            return ()
+        self.phase = FORWARDED
+        self._sent_at = clock.now_us()
+        if self._waiting is not None and self._waiting.exchange is not None:
+            return (Resume(self._target, self._waiting, self._reply),)
+        return (Forward(self._target),)
+
+    # -- while the upstream works -----------------------------------------------------------------------------------
+
+    def _notice(self, event: Notice) -> Effects:
+        relay = notices.relayed(self.request, event.method, event.raw)
+        return (relay,) if relay is not None and self.phase == FORWARDED else ()
+
+    def _ask(self, event: Ask) -> Effects:
+        if self.phase != FORWARDED:
+            return ()
+        question = InputRequest("q1", event.method, event.params or b"{}")
+        if self.request.era == eras.LEGACY:
+            self._live, self._questions = event.id, (question,)
+            return (AskClient(self._questions),)
+        key = self.request.id
+        sealed = state.seal(
+            self._place.sealer, self._wait(exchange=key, replica=self._place.replica, ask_id=event.id.decode())
+        )
+        finish = Finish("result", rounds.input_required((question,), sealed))
+        return (Suspend(key), *self._close("input_required", finish))
+
+    def _wait(self, **more: str | None) -> Waiting:
+        caller = self.request.caller
+        upstream = self._target.upstream.id if self._target else ""
+        return Waiting(
+            tenant=caller.tenant,
+            person=caller.person,
+            digest=state.digest(self.request),
+            expires=clock.now() + state.LIFETIME,
+            upstream=upstream,
+            call=self.request.id,
+            **more,  # type: ignore[arg-type]
+        )
+
+    def _inputs(self, event: InputsGiven) -> Effects:
+        if self.phase != FORWARDED or self._target is None or not self._questions:
+            return ()
+        questions, self._questions = self._questions, ()
+        if self._live is not None:
+            live, self._live = self._live, None
+            return (AnswerUpstream(live, event.replies.get("q1", b'{"result":{"action":"cancel"}}')),)
+        return (Forward(rounds.retried(self._target, questions, event.replies, self._upstream_state or b"")),)
+
+    def _piece(self, event: Piece) -> Effects:
+        if self.phase != FORWARDED:
+            return ()
+        held, self._held = self._held, event.data
+        self._written += len(event.data)
+        return (Write(held),) if held is not None else ()
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    def _answered(self, event: Answered) -> Effects:
+        if self.phase != FORWARDED:
+            return ()
+        self._written = len(event.raw)
+        if event.kind == "error":
+            return self._close("rpc_error", Finish("error", event.raw))
+        kind = inspect.result_outcome(event.raw)
+        if kind == "input_required":
+            return self._input_required(event.raw)
+        return self._close(kind, Finish("result", event.raw))
+
+    def _input_required(self, raw: bytes) -> Effects:
+        questions, upstream_state = rounds.asked(raw)
+        if self.request.era == eras.MODERN:
+            if not upstream_state:
+                return self._close("input_required", Finish("result", raw))
+            sealed = state.seal(self._place.sealer, self._wait(upstream_state=jsonrpc.text(upstream_state)))
+            return self._close("input_required", Finish("result", rounds.with_state(raw, sealed)))
+        self._rounds += 1
+        if self._rounds > rounds.MAX_ROUNDS:
+            raise Refused("upstream_invalid", f"The server still asked for input after {rounds.MAX_ROUNDS} rounds.")
+        self._upstream_state = upstream_state
+        if questions:
+            self._questions = questions
+            return (AskClient(questions),)
+        assert self._target is not None  # noqa: S101  set before anything is forwarded
+        return (Forward(rounds.retried(self._target, (), {}, upstream_state)),)
+
+    def _ended(self, _: object) -> Effects:
+        if self.phase != FORWARDED:
+            return ()
+        tail = self._held or b""
+        return self._close(inspect.streamed_outcome(tail), Finish("result", tail))
+
+    def _failed(self, event: Failed) -> Effects:
+        if self.phase != FORWARDED:
+            return ()
+        return self._fail(Refused(event.code, event.detail))
+
+    def _start_failed(self, event: StartFailed) -> Effects:
+        return self._fail(event.refused) if self.phase == FORWARDED else ()
+
+    def _cancelled(self, _: object) -> Effects:
+        if self.phase not in (RECORDING, FORWARDED):
+            return ()
+        stop = (CancelUpstream(),) if self.phase == FORWARDED else ()
+        return (*stop, *self._close("cancelled", Refuse(Refused("cancelled")), "cancelled"))
+
+    def _peer_lost(self, _: object) -> Effects:
+        """A handshake-era client may come back to cancel; the upstream goes on, but nobody can be asked any more."""
+        if self._questions and self.phase == FORWARDED:
+            return (CancelUpstream(), *self._close("abandoned", Refuse(Refused("cancelled")), "cancelled"))
+        return ()
+
+    def _fail(self, refused: Refused) -> Effects:
+        """End a call that went wrong: before the upstream as a refusal, after it as a failure."""
+        if self.phase in (CLOSING, DONE):
+            self.phase = DONE
+            return (Abort(refused),)
+        if self.phase == NEW:
+            return (self._intent(record.UNDECIDED), *self._close("refused", Refuse(refused), refused.code))
+        begun = self._held is not None and self._written > len(self._held)
+        last = Abort(refused) if begun else Refuse(refused)
+        stop = (CancelUpstream(),) if self.phase == FORWARDED else ()
+        return (*stop, *self._close("upstream_failed", last, refused.code))
+
+    def _close(self, outcome: str, last: Finish | Refuse | Abort, code: str = "") -> Effects:
+        self.phase = CLOSING
+        self._last = last
+        return (RecordOutcome(record.outcome(self.request, outcome, code, self._written, self._sent_at)),)
+
+    def _released(self, _: object) -> Effects:
+        if self.phase != CLOSING or self._last is None:
+            return ()
+        self.phase = DONE
+        return (self._last,)
+
+    def _record_failed(self, _: object) -> Effects:
+        """Nothing is let through that is not on record; what was already begun is broken off."""
+        stop = (CancelUpstream(),) if self.phase == FORWARDED else ()
+        begun = self._held is not None
+        self.phase = DONE
+        refused = Refused("not_recorded")
+        return (*stop, Abort(refused) if begun else Refuse(refused))
+
+    _HANDLERS: ClassVar[dict[type, Callable[[Any, Any], Effects]]] = {
+        _Arrived: _start,
+        IntentDurable: _forward,
+        OutcomeDurable: _released,
+        RecordFailed: _record_failed,
+        StartFailed: _start_failed,
+        InputsGiven: _inputs,
+        Cancelled: _cancelled,
+        PeerLost: _peer_lost,
+        Notice: _notice,
+        Ask: _ask,
+        Answered: _answered,
+        Piece: _piece,
+        Ended: _ended,
+        Failed: _failed,
+    }

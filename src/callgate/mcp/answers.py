@@ -1,0 +1,60 @@
+"""How a refusal looks to a client: a tool result for policy outcomes, a JSON-RPC error for protocol faults. Pure.
+
+A policy outcome is `isError: true`, text only (a sentence, then one line of JSON), machine fields in
+`_meta["callgate/decision"]`, and no `structuredContent`, which clients would check against the tool's output schema.
+"""
+
+from callgate.errors import Refused
+from callgate.wire import eras, jsonrpc
+
+DECISION_KEY = "callgate/decision"
+# Modern servers say some JSON-RPC errors with an HTTP status (2026-07-28, streamable HTTP); others stay 200.
+_MODERN_STATUS = {-32700: 400, -32600: 400, -32602: 400, -32020: 400, -32021: 400, -32022: 400, -32601: 404}
+
+
+def refusal_result(refused: Refused, era: str) -> bytes:
+    """The tool result that tells an agent why, and what it can do."""
+    machine: dict[str, object] = {"code": refused.code, **refused.data}
+    line = jsonrpc.encoded(machine).decode()
+    fields: dict[str, object] = {
+        "content": [{"type": "text", "text": f"{refused.sentence}\n{line}"}],
+        "isError": True,
+        "_meta": {DECISION_KEY: machine},
+    }
+    if era == eras.MODERN:
+        fields["resultType"] = "complete"
+    return jsonrpc.encoded(fields)
+
+
+def error_message(id_: bytes, refused: Refused) -> bytes:
+    """The JSON-RPC error response of a refusal."""
+    data = {"code": refused.code, **refused.data}
+    return jsonrpc.error(id_, jsonrpc.error_value(refused.kind.rpc, refused.sentence, data))
+
+
+def refusal(id_: bytes, method: str, refused: Refused, era: str) -> tuple[int, bytes]:
+    """HTTP status and JSON-RPC response for a refused request."""
+    if refused.kind.policy and method == "tools/call":
+        return 200, jsonrpc.result(id_, refusal_result(refused, era))
+    return error_status(refused, era), error_message(id_, refused)
+
+
+def error_status(refused: Refused, era: str) -> int:
+    """The HTTP status of a refusal that is answered as a JSON-RPC error."""
+    kind = refused.kind
+    if kind.http == 200 and era == eras.MODERN:
+        return _MODERN_STATUS.get(kind.rpc, 200)
+    return kind.http if era == eras.MODERN or kind.http != 404 or kind.code == "session_not_found" else 200
+
+
+def relayed_status(code: int, era: str) -> int:
+    """The HTTP status for a JSON-RPC error that an upstream answered."""
+    return _MODERN_STATUS.get(code, 200) if era == eras.MODERN else 200
+
+
+def relayed_error(raw: bytes, era: str) -> bytes:
+    """An upstream's error value in the client's era: “not found” is -32602 in modern, -32002 in older revisions."""
+    fields = jsonrpc.members(raw)
+    if era == eras.MODERN and fields.get("code") == b"-32002":
+        return jsonrpc.joined({**fields, "code": b"-32602"})
+    return raw

@@ -1,0 +1,230 @@
+"""The ordinary edge's driver: runs one call's machine against the recorder, the upstreams and the client's reply.
+
+Effects are done in order; events come from one inbox. Exchange events are taken only as fast as the client reads
+(back-pressure). Fail closed: an intent that is not durable within 5 s ends in a refusal.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar
+
+from callgate.call import model as m
+from callgate.call.authorize import authorize
+from callgate.call.pipeline import DONE, Call
+from callgate.errors import Refused
+from callgate.mcp.context import MCPContext
+from callgate.mcp.reply import Reply
+from callgate.upstreams.exchange import Answered, Ask, Ended, Exchange, Failed, Notice, Piece
+from callgate.wire import jsonrpc
+
+RECORD_SECONDS = 5.0
+KEEP_ALIVE_SECONDS = 10.0
+_WINDOW = 16  # exchange events taken but not yet handled
+_LAST = (Answered, Ended, Failed)
+_FROM_UPSTREAM = (*_LAST, Notice, Ask, Piece)
+
+
+class Drive:
+    """One call in flight."""
+
+    def __init__(self, context: MCPContext, call: Call, reply: Reply) -> None:
+        self._context = context
+        self._call = call
+        self._reply = reply
+        self._inbox: deque[object] = deque()
+        self._wake = asyncio.Event()
+        self._room = asyncio.Semaphore(_WINDOW)
+        self._exchange: Exchange | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._expected: set[str] = set()
+        self._replies: dict[str, bytes] = {}
+
+    def post(self, event: object) -> None:
+        """Put an event into the inbox; callable from anywhere on the loop."""
+        self._inbox.append(event)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Drive the machine to its end. The slot, the exchange and every helper task are given back."""
+        try:
+            await self._do_all(self._call.start())
+            while self._call.phase != DONE:
+                event = await self._next()
+                await self._do_all(self._call.on(event))
+                if isinstance(event, _FROM_UPSTREAM):
+                    self._room.release()
+        finally:
+            await self._clean_up()
+
+    async def _next(self) -> object:
+        while not self._inbox:
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(KEEP_ALIVE_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                await self._reply.keep_alive()
+        return self._inbox.popleft()
+
+    async def _do_all(self, effects: m.Effects) -> None:
+        for effect in effects:
+            await self._DO[type(effect)](self, effect)
+
+    async def _clean_up(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+        if self._exchange is not None:
+            await self._exchange.aclose()
+        if self._expected:
+            self._context.inflight.unexpect(self._call.request.id)
+
+    # -- records -----------------------------------------------------------------------------------------------------
+
+    async def _record_intent(self, effect: m.RecordIntent) -> None:
+        self._record(effect.event, m.IntentDurable())
+
+    async def _record_outcome(self, effect: m.RecordOutcome) -> None:
+        self._record(effect.event, m.OutcomeDurable())
+
+    def _record(self, event: Any, durable: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        timer = self._timer = asyncio.get_running_loop().call_later(RECORD_SECONDS, self.post, m.RecordFailed())
+
+        def done(error: BaseException | None) -> None:
+            timer.cancel()
+            self.post(durable if error is None else m.RecordFailed())
+
+        self._context.recorder.write(event, done)
+
+    # -- upstream ----------------------------------------------------------------------------------------------------
+
+    async def _forward(self, effect: m.Forward) -> None:
+        request, target = self._call.request, effect.target
+        await self._close_exchange()
+        try:
+            peer = await authorize(self._context.credentials, request, target)
+            self._exchange = await self._context.upstreams.start(
+                target.upstream,
+                peer,
+                request.method,
+                target.params,
+                name=target.name,
+                progress=bool(request.progress_token),
+                log_level=request.log_level,
+            )
+        except Refused as refused:
+            self.post(m.StartFailed(refused))
+            return
+        self._read()
+
+    async def _resume(self, effect: m.Resume) -> None:
+        waiting = effect.waiting
+        try:
+            if waiting.replica != self._context.place.replica:
+                raise Refused("upstream_broke_off", "The replica that held this call is not this one; start it again.")
+            self._exchange = self._context.inflight.take(waiting.exchange or "", self._call.request.caller.key)
+            await self._exchange.answer(waiting.ask_id.encode(), effect.reply)
+        except Refused as refused:
+            self.post(m.StartFailed(refused))
+            return
+        self._read()
+
+    def _read(self) -> None:
+        assert self._exchange is not None  # noqa: S101  set by both callers
+        self._reader = asyncio.ensure_future(self._pump(self._exchange))
+
+    async def _pump(self, exchange: Exchange) -> None:
+        last: object = None
+        try:
+            async for event in exchange:
+                await self._room.acquire()
+                last = event
+                self.post(event)
+        except Refused as refused:
+            last = Failed(refused.code, refused.detail, True)
+            self.post(last)
+        if not isinstance(last, _LAST):
+            self.post(Failed("upstream_broke_off", "", True))
+
+    async def _close_exchange(self) -> None:
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+            self._reader = None
+        if self._exchange is not None:
+            await self._exchange.aclose()
+            self._exchange = None
+
+    async def _cancel_upstream(self, _: m.CancelUpstream) -> None:
+        if self._exchange is not None:
+            await self._exchange.cancel()
+
+    async def _answer_upstream(self, effect: m.AnswerUpstream) -> None:
+        if self._exchange is not None:
+            await self._exchange.answer(effect.ask_id, effect.reply)
+
+    async def _suspend(self, effect: m.Suspend) -> None:
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+            self._reader = None
+        if self._exchange is not None:
+            self._context.inflight.suspend(effect.key, self._call.request.caller, self._exchange)
+            self._exchange = None
+
+    # -- client ------------------------------------------------------------------------------------------------------
+
+    async def _relay(self, effect: m.Relay) -> None:
+        await self._reply.message(jsonrpc.notification(effect.method, effect.params))
+
+    async def _ask(self, effect: m.AskClient) -> None:
+        inflight, request = self._context.inflight, self._call.request
+        self._replies = {}
+        self._expected = {question.key for question in effect.requests}
+        inflight.expect(request.id, self._answered)
+        for question in effect.requests:
+            id_ = inflight.question_id(request.caller, request.id, question)
+            if not await self._reply.ask(id_, question):
+                self.post(m.PeerLost())
+                return
+
+    def _answered(self, key: str, reply: bytes) -> None:
+        if key not in self._expected:
+            return
+        self._replies[key] = reply
+        if self._expected <= self._replies.keys():
+            self.post(m.InputsGiven(dict(self._replies)))
+
+    async def _write(self, effect: m.Write) -> None:
+        await self._reply.write(effect.data)
+
+    async def _finish(self, effect: m.Finish) -> None:
+        await self._reply.finish(effect.kind, effect.raw)
+
+    async def _refuse(self, effect: m.Refuse) -> None:
+        await self._reply.refuse(effect.refused)
+
+    async def _abort(self, _: m.Abort) -> None:
+        await self._reply.abort()
+
+    _DO: ClassVar[dict[type, Callable[[Any, Any], Awaitable[None]]]] = {
+        m.RecordIntent: _record_intent,
+        m.RecordOutcome: _record_outcome,
+        m.Forward: _forward,
+        m.Resume: _resume,
+        m.CancelUpstream: _cancel_upstream,
+        m.AnswerUpstream: _answer_upstream,
+        m.Suspend: _suspend,
+        m.Relay: _relay,
+        m.AskClient: _ask,
+        m.Write: _write,
+        m.Finish: _finish,
+        m.Refuse: _refuse,
+        m.Abort: _abort,
+    }

@@ -1,0 +1,173 @@
+"""What one replica has in flight: calls that can be cancelled, questions that wait for an answer, suspended exchanges.
+
+Answers and cancels may arrive on any replica; `fleet.mail` carries them, sealed, to the one that holds the call.
+Nothing here matters for longer than the call: kill the replica and only its own calls are lost (promise 8).
+Fail closed: an answer for an unknown question is dropped; a suspended exchange that nobody resumes is closed.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from callgate import clock
+from callgate.call.model import InputRequest
+from callgate.call.state import LIFETIME, Sealer
+from callgate.errors import Refused
+from callgate.fleet.mail import Mail
+from callgate.model.caller import Caller
+from callgate.upstreams.exchange import Exchange
+
+
+class Question(msgspec.Struct, frozen=True, array_like=True):
+    """What the id of a question to a client says, sealed."""
+
+    replica: str
+    tenant: str
+    person: str
+    call: str
+    key: str
+
+
+class CancelMail(msgspec.Struct, frozen=True, array_like=True):
+    """A cancel on its way to the holding replica."""
+
+    tenant: str
+    person: str
+    session: str
+    request_id: bytes
+
+
+class AnswerMail(msgspec.Struct, frozen=True, array_like=True):
+    """An answer on its way to the holding replica. `reply` is raw `{"result":…}` or `{"error":…}`."""
+
+    call: str
+    key: str
+    reply: bytes
+
+
+@dataclass(slots=True)
+class Suspended:
+    """A live exchange that waits for a later leg of its call."""
+
+    exchange: Exchange
+    person: tuple[str, str]
+    until: float
+
+
+_pack = msgspec.msgpack.Encoder().encode
+
+
+class InFlight:
+    """The registry of one replica."""
+
+    def __init__(self, replica: str, mail: Mail, sealer: Sealer) -> None:
+        self._replica = replica
+        self._mail = mail
+        self._sealer = sealer
+        self._cancels: dict[tuple[str, str, str, bytes], Callable[[], None]] = {}
+        self._answers: dict[str, Callable[[str, bytes], None]] = {}
+        self._suspended: dict[str, Suspended] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        mail.on("cancel", self._on_cancel_mail)
+        mail.on("answer", self._on_answer_mail)
+
+    # -- cancellation ------------------------------------------------------------------------------------------------
+
+    def register(self, key: tuple[str, str, str, bytes], cancel: Callable[[], None]) -> None:
+        """Make a call cancellable under (tenant, person, session, raw request id)."""
+        self._cancels[key] = cancel
+
+    def unregister(self, key: tuple[str, str, str, bytes]) -> None:
+        self._cancels.pop(key, None)
+
+    async def cancel(self, caller: Caller, session: str, request_id: bytes) -> None:
+        """Cancel a call here, or tell the other replicas."""
+        key = (caller.tenant, caller.person, session, request_id)
+        found = self._cancels.get(key)
+        if found is not None:
+            found()
+            return
+        await self._mail.broadcast("cancel", _pack(CancelMail(caller.tenant, caller.person, session, request_id)))
+
+    async def _on_cancel_mail(self, body: bytes) -> None:
+        mail = msgspec.msgpack.decode(body, type=CancelMail)
+        found = self._cancels.get((mail.tenant, mail.person, mail.session, mail.request_id))
+        if found is not None:
+            found()
+
+    # -- questions to the client -------------------------------------------------------------------------------------
+
+    def question_id(self, caller: Caller, call: str, question: InputRequest) -> str:
+        """An unguessable id that tells any replica where the answer belongs."""
+        sealed = Question(self._replica, caller.tenant, caller.person, call, question.key)
+        return self._sealer.seal(_pack(sealed))
+
+    def expect(self, call: str, answer: Callable[[str, bytes], None]) -> None:
+        self._answers[call] = answer
+
+    def unexpect(self, call: str) -> None:
+        self._answers.pop(call, None)
+
+    async def answer(self, caller: Caller, id_: str, reply: bytes) -> None:
+        """A client's response to a question. Raises `Refused("invalid_params")` when it answers nothing of ours."""
+        opened = self._sealer.open(id_)
+        if opened is None:
+            raise Refused("invalid_params", "This response answers no question of this gateway.")
+        question = msgspec.msgpack.decode(opened, type=Question)
+        if (question.tenant, question.person) != caller.key:
+            raise Refused("invalid_params", "This response answers a question that was put to somebody else.")
+        if question.replica == self._replica:
+            self._deliver(question.call, question.key, reply)
+        else:
+            mail = AnswerMail(question.call, question.key, reply)
+            await self._mail.send(question.replica, "answer", _pack(mail))
+
+    async def _on_answer_mail(self, body: bytes) -> None:
+        mail = msgspec.msgpack.decode(body, type=AnswerMail)
+        self._deliver(mail.call, mail.key, mail.reply)
+
+    def _deliver(self, call: str, key: str, reply: bytes) -> None:
+        found = self._answers.get(call)
+        if found is not None:
+            found(key, reply)
+
+    # -- suspended exchanges -----------------------------------------------------------------------------------------
+
+    def suspend(self, key: str, caller: Caller, exchange: Exchange) -> None:
+        """Keep an exchange for a later leg; closed when nobody comes back in time."""
+        self._suspended[key] = Suspended(exchange, caller.key, clock.monotonic() + LIFETIME)
+        self.spawn(self._expire(key))
+
+    def take(self, key: str, person: tuple[str, str]) -> Exchange:
+        """The suspended exchange, once. Raises `Refused("invalid_params")` when it is gone."""
+        found = self._suspended.get(key)
+        if found is None or found.person != person:
+            raise Refused("invalid_params", "The call that this goes on with has ended; start it again.")
+        del self._suspended[key]
+        return found.exchange
+
+    async def _expire(self, key: str) -> None:
+        await asyncio.sleep(LIFETIME)
+        left = self._suspended.pop(key, None)
+        if left is not None:
+            await left.exchange.aclose()
+
+    # -- background work ---------------------------------------------------------------------------------------------
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something beside the requests and keep hold of it."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """End background work and close what is suspended."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for left in self._suspended.values():
+            await left.exchange.aclose()
+        self._suspended.clear()

@@ -1,0 +1,137 @@
+"""Lists as one caller sees them, served from the snapshot: tools, prompts, resources, resource templates. Pure.
+
+Only callable tools of upstreams that the agent may use and that no rule denies outright are listed; raw definitions
+pass unchanged but for the public name. Fail closed: a cursor that this gateway did not seal is refused.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from functools import lru_cache
+from types import MappingProxyType
+
+import msgspec
+
+from callgate.call import resolve
+from callgate.call.state import Sealer
+from callgate.errors import Refused
+from callgate.fleet.snapshot import Snapshot
+from callgate.model.caller import Caller
+from callgate.model.definition import BLOCKED, REMOVED, Definition
+from callgate.model.upstream import Upstream
+from callgate.policy.evaluate import decide
+from callgate.wire import jsonrpc
+
+PAGE_ITEMS = 1000
+PAGE_BYTES = 1024 * 1024
+TTL_MS = 2000  # how long a modern client may keep a list: well within the propagation bound
+LISTS = MappingProxyType(
+    {
+        "tools/list": ("tool", b"tools"),
+        "prompts/list": ("prompt", b"prompts"),
+        "resources/list": ("resource", b"resources"),
+        "resources/templates/list": ("template", b"resourceTemplates"),
+    }
+)
+_NAMED = {"tool": "name", "prompt": "name", "resource": "uri", "template": "uriTemplate"}
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One line of a list: the public name it is sorted by, and its definition."""
+
+    public: str
+    definition: Definition
+
+
+class Cursor(msgspec.Struct, frozen=True, array_like=True):
+    """Where a page ended, sealed and bound to the caller and the list."""
+
+    tenant: str
+    person: str
+    kind: str
+    scope: str
+    after: str
+
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(Cursor).decode
+
+
+def entries(snapshot: Snapshot, caller: Caller, scope: str | None, kind: str) -> list[Entry]:
+    """Everything of one kind that this caller may see here, in a stable order."""
+    found: list[Entry] = []
+    taken: set[str] = set()
+    for upstream in resolve.visible_upstreams(snapshot, caller, scope):
+        for (its_kind, name), definition in snapshot.by_upstream.get(upstream.id, {}).items():
+            if its_kind == kind and _listed(snapshot, caller, upstream, definition):
+                public = _public(definition, upstream, name, scope, taken)
+                taken.add(public)
+                found.append(Entry(public, definition))
+    found.sort(key=lambda entry: entry.public)
+    return found
+
+
+def _listed(snapshot: Snapshot, caller: Caller, upstream: Upstream, definition: Definition) -> bool:
+    if definition.kind != "tool":
+        return definition.status not in (BLOCKED, REMOVED)
+    if not definition.callable:
+        return False
+    decision = decide(snapshot.rules, caller, upstream.name, definition.name, definition.public_name)
+    return decision.effect != "deny"
+
+
+def _public(definition: Definition, upstream: Upstream, name: str, scope: str | None, taken: set[str]) -> str:
+    if scope is not None:
+        return name
+    if definition.kind in ("tool", "prompt"):
+        return definition.public_name
+    return name if name not in taken else f"{resolve.WRAPPED}{upstream.name}:{name}"
+
+
+@lru_cache(maxsize=32768)
+def _shown(raw: bytes, member: str, public: str) -> bytes:
+    fields = jsonrpc.members(raw)
+    if jsonrpc.text(fields.get(member, b"")) == public:
+        return raw
+    fields[member] = msgspec.Raw(jsonrpc.encoded(public))
+    return jsonrpc.joined(fields)
+
+
+def page(listed: list[Entry], cursor: Cursor, sealer: Sealer, member: bytes) -> bytes:
+    """One page as a raw result value with the list under `member`, and `nextCursor` when there is more."""
+    items: list[bytes] = []
+    size = 0
+    last = ""
+    for entry in _from(listed, cursor.after):
+        if len(items) >= PAGE_ITEMS or size > PAGE_BYTES:
+            following = msgspec.structs.replace(cursor, after=last)
+            more = jsonrpc.encoded(sealer.seal(_pack(following)))
+            return b'{"%b":[%b],"nextCursor":%b}' % (member, b",".join(items), more)
+        raw = _shown(entry.definition.raw, _NAMED[entry.definition.kind], entry.public)
+        items.append(raw)
+        size += len(raw)
+        last = entry.public
+    return b'{"%b":[%b]}' % (member, b",".join(items))
+
+
+def _from(listed: list[Entry], after: str) -> Iterator[Entry]:
+    return (entry for entry in listed if not after or entry.public > after)
+
+
+def open_cursor(text: str | None, sealer: Sealer, caller: Caller, kind: str, scope: str | None) -> Cursor:
+    """The cursor a client sent; none or an empty one begins the list. Raises `Refused("invalid_params")`."""
+    start = Cursor(caller.tenant, caller.person, kind, scope or "", "")
+    if not text:
+        return start
+    opened = sealer.open(text)
+    cursor = _unpack(opened) if opened is not None else None
+    if cursor is None or msgspec.structs.replace(cursor, after="") != start:
+        raise Refused("invalid_params", "This cursor is not valid; list again from the start.")
+    return cursor
+
+
+def digest(listed: list[Entry]) -> str:
+    """Changes exactly when the list a caller sees changes."""
+    seen = hashlib.sha256()
+    for entry in listed:
+        seen.update(f"{entry.public}\0{entry.definition.full}\n".encode("utf-8", "surrogatepass"))
+    return seen.hexdigest()

@@ -1,0 +1,204 @@
+"""Long-lived streams to clients: the handshake era's GET stream and `subscriptions/listen`.
+
+A stream wakes when the snapshot changes, compares what its caller sees now with what it saw, and tells only that.
+Fail closed: it ends when the token behind it stops working. Source: 2025-11-25 streamable HTTP "Listening for Messages
+from the Server"; 2026-07-28 /basic/patterns/subscriptions.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from callgate.call import resolve
+from callgate.call.authorize import authorize
+from callgate.call.model import Request
+from callgate.errors import Refused
+from callgate.mcp import listing
+from callgate.mcp.context import MCPContext
+from callgate.mcp.paths import Endpoint
+from callgate.mcp.reply import Reply
+from callgate.model.caller import Caller
+from callgate.wire import eras, jsonrpc
+
+KEEP_ALIVE_SECONDS = 15.0
+UPDATED = "notifications/resources/updated"
+_LIST_AGGREGATES = frozenset({"definitions", "rules", "upstreams", "agents", "states"})
+_CHANGED = {
+    "toolsListChanged": ("notifications/tools/list_changed", ("tool",)),
+    "promptsListChanged": ("notifications/prompts/list_changed", ("prompt",)),
+    "resourcesListChanged": ("notifications/resources/list_changed", ("resource", "template")),
+}
+ALL_LISTS = frozenset(_CHANGED)
+
+
+class Filter(msgspec.Struct, frozen=True, rename="camel"):
+    """`params.notifications` of `subscriptions/listen`; other members are not served and so not acknowledged."""
+
+    tools_list_changed: bool = False
+    prompts_list_changed: bool = False
+    resources_list_changed: bool = False
+    resource_subscriptions: tuple[str, ...] = ()
+
+    def lists(self) -> frozenset[str]:
+        given = {
+            "toolsListChanged": self.tools_list_changed,
+            "promptsListChanged": self.prompts_list_changed,
+            "resourcesListChanged": self.resources_list_changed,
+        }
+        return frozenset(name for name, wanted in given.items() if wanted)
+
+    def acknowledged(self) -> bytes:
+        """The filter as agreed: what was asked for and is served."""
+        agreed: dict[str, object] = dict.fromkeys(sorted(self.lists()), True)
+        if self.resource_subscriptions:
+            agreed["resourceSubscriptions"] = list(self.resource_subscriptions)
+        return jsonrpc.encoded(agreed)
+
+
+@dataclass(slots=True)
+class _Seen:
+    digests: dict[str, str] = field(default_factory=dict)
+
+
+class Stream:
+    """One open stream of one caller."""
+
+    def __init__(
+        self, context: MCPContext, caller: Caller, endpoint: Endpoint, reply: Reply, token: str | None
+    ) -> None:
+        self._context = context
+        self._caller = caller
+        self._endpoint = endpoint
+        self._reply = reply
+        self._token = token
+        self._wake = asyncio.Event()
+        self._changed: set[str] = set()
+        self._updates: list[bytes] = []
+        self._seen = _Seen()
+        self._subscription = b""  # raw id of the listen request, empty on a GET stream
+        self._unwatch: dict[str, Callable[[], Awaitable[None]]] = {}
+
+    async def run(self, lists: frozenset[str], uris: tuple[str, ...], subscription: bytes = b"") -> None:
+        """Serve until the client goes, the token ends, or the gateway stops."""
+        self._subscription = subscription
+        stop = self._context.fleet.subscribe(self._on_change)
+        self._compare(lists)
+        try:
+            await self._follow(uris)
+            while not self._reply.gone and not self._context.stopping.is_set():
+                await self._wait()
+                if not await self._still_allowed():
+                    return
+                await self._tell(lists)
+        finally:
+            stop()
+            for unwatch in self._unwatch.values():
+                await unwatch()
+
+    def stop(self) -> None:
+        """End at the next turn (the client went away)."""
+        self._reply.gone = True
+        self._wake.set()
+
+    async def follow(self, uris: tuple[str, ...]) -> None:
+        """Follow exactly these resources from now on."""
+        for uri in set(self._unwatch) - set(uris):
+            await self._unwatch.pop(uri)()
+        await self._follow(tuple(uri for uri in uris if uri not in self._unwatch))
+
+    def _on_change(self, tenant: str, aggregates: frozenset[str]) -> None:
+        if tenant == self._caller.tenant:
+            self._changed |= aggregates
+            self._wake.set()
+
+    async def _wait(self) -> None:
+        stopping = asyncio.ensure_future(self._context.stopping.wait())
+        waking = asyncio.ensure_future(self._wake.wait())
+        done, pending = await asyncio.wait(
+            {stopping, waking}, timeout=KEEP_ALIVE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+        )
+        for task in pending:
+            task.cancel()
+        if not done:
+            await self._reply.keep_alive()
+        self._wake.clear()
+
+    async def _still_allowed(self) -> bool:
+        if self._token is None or "identity" not in self._changed:
+            return True
+        try:
+            await self._context.identities.lookup(self._token)
+        except Refused:
+            return False
+        return True
+
+    async def _tell(self, lists: frozenset[str]) -> None:
+        changed, self._changed = self._changed, set()
+        told = self._compare(lists) if changed & _LIST_AGGREGATES else frozenset()
+        if "notices" in changed:
+            told = lists
+        for name in sorted(told):
+            await self._notify(_CHANGED[name][0], {})
+        updates, self._updates = self._updates, []
+        for params in updates:
+            await self._notify(UPDATED, jsonrpc.members(params))
+
+    async def _notify(self, method: str, params: dict[str, msgspec.Raw]) -> None:
+        fields: dict[str, bytes | msgspec.Raw] = dict(params)
+        if self._subscription:
+            meta: dict[str, bytes | msgspec.Raw] = dict(jsonrpc.members(params.get("_meta", b"")))
+            meta[eras.SUBSCRIPTION_KEY] = self._subscription
+            fields["_meta"] = jsonrpc.joined(meta)
+        await self._reply.message(jsonrpc.notification(method, jsonrpc.joined(fields) if fields else b""))
+
+    def _compare(self, lists: frozenset[str]) -> frozenset[str]:
+        """Which lists look different to this caller than the last time."""
+        snapshot = self._context.fleet.view(self._caller.tenant)
+        different = set()
+        for name in lists:
+            listed = []
+            for kind in _CHANGED[name][1]:
+                listed += listing.entries(snapshot, self._caller, self._endpoint.scope, kind)
+            digest = listing.digest(listed)
+            if self._seen.digests.get(name) != digest:
+                different.add(name)
+            self._seen.digests[name] = digest
+        return frozenset(different)
+
+    # -- resources ---------------------------------------------------------------------------------------------------
+
+    async def _follow(self, uris: tuple[str, ...]) -> None:
+        for uri in uris:
+            self._unwatch[uri] = await self._watch(uri)
+
+    async def _watch(self, uri: str) -> Callable[[], Awaitable[None]]:
+        request = subscription_request(self._caller, self._endpoint, uri)
+        snapshot = self._context.fleet.view(self._caller.tenant)
+        upstream, own, definition = resolve.owner_of(snapshot, request, uri)
+        target = resolve.Target(upstream, definition, own, b"{}")
+        peer = await authorize(self._context.credentials, request, target)
+
+        def updated(params: bytes) -> None:
+            fields: dict[str, bytes | msgspec.Raw] = dict(jsonrpc.members(params))
+            fields["uri"] = jsonrpc.encoded(uri)
+            self._updates.append(jsonrpc.joined(fields))
+            self._wake.set()
+
+        return await self._context.upstreams.subscribe(upstream, peer, own, updated)
+
+
+def subscription_request(caller: Caller, endpoint: Endpoint, uri: str) -> Request:
+    """A subscription seen as a request, for resolving and authorizing it."""
+    return Request(
+        id="",
+        caller=caller,
+        era=eras.MODERN,
+        method="resources/subscribe",
+        params={},
+        name=uri,
+        at=0,
+        size=0,
+        scope=endpoint.scope,
+    )
