@@ -261,7 +261,7 @@ def _capabilities(ctx: Context) -> frozenset[str]:
 
 def _need_sampling(ctx: Context) -> types.CallToolResult:
     if "sampling" not in _capabilities(ctx):
-        needed = {"requiredCapabilities": {"sampling": {}}}
+        needed: dict[str, Any] = {"requiredCapabilities": {"sampling": {}}}
         raise MCPError(types.MISSING_REQUIRED_CLIENT_CAPABILITY, "This tool needs sampling", needed)
     return _result([data.text("The client can sample.")])
 
@@ -304,7 +304,7 @@ async def _report(ctx: Context, done: float, total: float) -> None:
 async def refuse_handshake(ctx: Context, call_next: CallNext) -> HandlerResult:
     """Middleware of the modern-only server over stdio."""
     if ctx.method == "initialize":
-        raise MCPError(UNSUPPORTED_VERSION, "Only 2026-07-28 is spoken here", _supported((ctx.params or {})))
+        raise MCPError(UNSUPPORTED_VERSION, "Only 2026-07-28 is spoken here", _supported(ctx.params or {}))
     return await call_next(ctx)
 
 
