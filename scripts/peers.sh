@@ -17,7 +17,8 @@ install_node() {
   cp "tests/peers/$1/package.json" "tests/peers/$1/package-lock.json" "tests/peers/$1/.npmrc" "$PEERS/$1/"
   NPM_FOLDER="$PEERS/$1" scripts/npm.sh ci --ignore-scripts --no-audit --no-fund --loglevel=error \
     --fetch-retries=5 >&2 </dev/null
-  # packages run as if installed by hand: what they bring is all they get
+  # no package runs a script at install time but the one that our own package.json names
+  NPM_FOLDER="$PEERS/$1" scripts/npm.sh run --if-present --loglevel=error after-install >&2 </dev/null
   [ -x "$PEERS/$1/node_modules/.bin" ] || fail "npm installed nothing for $1"
 }
 
@@ -27,7 +28,7 @@ install_one() {
   elif [ -f "$folder/package-lock.json" ]; then kind=node lock="$folder/package-lock.json"
   else fail "there is no test-peer environment $name (known: ${ALL[*]} node-clients)"
   fi
-  stamp="$(stamp_of "$PEERS/$name" "$lock")"
+  stamp="$(stamp_of "$PEERS/$name" "$lock" "${lock/package-lock/package}")"
   if ! is_fresh "peers-$name" "$stamp" || [ ! -d "$PEERS/$name" ]; then
     say "installing test peers: $name"
     rm -f "$BUILD/stamps/peers-$name"
