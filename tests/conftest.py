@@ -1,0 +1,80 @@
+"""Fixtures of all tests: a real PostgreSQL server, and the store on both databases.
+
+`pg_cluster` (session) the server · `pg_url` a fresh, migrated database · `pg_empty_url` a fresh, empty one ·
+`db_url`, `db` the store, once on SQLite and once on PostgreSQL · `sqlite_url` a SQLite file of the test's own.
+"""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from callgate.store.engine import Database
+from tests.support.postgres import OWNER, Cluster
+
+_numbers = itertools.count()
+_TEMPLATE = "callgate_template"
+
+
+@pytest.fixture(scope="session")
+def pg_cluster() -> Iterator[Cluster]:
+    """A running PostgreSQL server; the test fails when PostgreSQL is not installed."""
+    cluster = Cluster.start()
+    try:
+        yield cluster
+    finally:
+        cluster.destroy()
+
+
+@pytest.fixture(scope="session")
+def _pg_template(pg_cluster: Cluster) -> str:
+    pg_cluster.sql(f"CREATE DATABASE {_TEMPLATE} OWNER {OWNER}")
+
+    async def migrate() -> None:
+        database = await Database.open(pg_cluster.url(_TEMPLATE))
+        await database.close()
+
+    asyncio.run(migrate())
+    return _TEMPLATE
+
+
+@pytest.fixture
+def pg_url(pg_cluster: Cluster, _pg_template: str) -> str:
+    """The URL of a database of this test's own, already migrated."""
+    name = f"test_{next(_numbers)}"
+    pg_cluster.sql(f"CREATE DATABASE {name} TEMPLATE {_pg_template} OWNER {OWNER}")
+    return pg_cluster.url(name)
+
+
+@pytest.fixture
+def pg_empty_url(pg_cluster: Cluster) -> str:
+    """The URL of an empty database of this test's own."""
+    name = f"test_{next(_numbers)}"
+    pg_cluster.sql(f"CREATE DATABASE {name} OWNER {OWNER}")
+    return pg_cluster.url(name)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The URL of a SQLite file of this test's own; it does not exist yet."""
+    return f"sqlite:///{tmp_path / 'callgate.db'}"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def db_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a store of this test's own, on each database in turn."""
+    found = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "pg_url")
+    assert isinstance(found, str)
+    return found
+
+
+@pytest.fixture
+async def db(db_url: str) -> AsyncIterator[Database]:
+    """An open store, on each database in turn."""
+    database = await Database.open(db_url)
+    try:
+        yield database
+    finally:
+        await database.close()

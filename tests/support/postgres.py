@@ -1,0 +1,101 @@
+"""A real PostgreSQL server of the test session's own: temporary directory, free loopback port, user postgres.
+
+`Cluster.start` fails (never skips) when PostgreSQL is missing, with the line to run.
+"""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+MISSING = "PostgreSQL 15 or newer is needed for these tests; run: apt-get install -y postgresql"
+OWNER = "callgate_owner"  # may create roles and databases, is no superuser: as an operator would set it up
+
+
+def binaries() -> Path:
+    """The directory of the newest installed server's programs."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    if found:
+        return found[-1]
+    program = shutil.which("postgres")
+    if program is None:
+        raise AssertionError(MISSING)
+    return Path(program).parent
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Cluster:
+    """One running server. `url(database)` connects as the owner, `admin_url(database)` as superuser."""
+
+    directory: Path
+    port: int
+
+    @classmethod
+    def start(cls) -> "Cluster":
+        directory = Path(tempfile.mkdtemp(prefix="callgate-pg-"))
+        if os.geteuid() == 0:
+            user = pwd.getpwnam("postgres")
+            os.chown(directory, user.pw_uid, user.pw_gid)
+        cluster = cls(directory, free_port())
+        cluster._run("initdb", "-D", str(cluster.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+        cluster.up()
+        cluster.sql(f"CREATE ROLE {OWNER} LOGIN CREATEROLE CREATEDB")
+        return cluster
+
+    @property
+    def data(self) -> Path:
+        return self.directory / "data"
+
+    def url(self, database: str, role: str = OWNER) -> str:
+        return f"postgresql://{role}@127.0.0.1:{self.port}/{database}"
+
+    def admin_url(self, database: str = "postgres") -> str:
+        return self.url(database, "postgres")
+
+    def up(self) -> None:
+        """Start the server and wait until it answers."""
+        options = (
+            f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.directory} "
+            "-c fsync=off -c full_page_writes=off -c max_connections=60 -c shared_buffers=32MB -c log_statement=none"
+        )
+        log = str(self.directory / "log")
+        self._run("pg_ctl", "-D", str(self.data), "-l", log, "-w", "-t", "60", "-o", options, "start")
+
+    def down(self, mode: str = "immediate") -> None:
+        """Stop the server: `immediate` breaks every connection, as a crash does."""
+        self._run("pg_ctl", "-D", str(self.data), "-w", "-t", "60", "-m", mode, "stop")
+
+    def destroy(self) -> None:
+        if (self.data / "postmaster.pid").exists():
+            self.down()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def sql(self, statement: str, database: str = "postgres") -> str:
+        """Run one statement as superuser and return what psql prints."""
+        return self._run(
+            "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(self.port),
+            "-U", "postgres", "-d", database, "-c", statement,
+        )  # fmt: skip
+
+    def _run(self, program: str, *arguments: str) -> str:
+        command = [str(binaries() / program), *arguments]
+        if os.geteuid() == 0:
+            command = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", *command]
+        # pg_ctl leaves the server behind: it must not keep our pipe open
+        captured = subprocess.DEVNULL if program == "pg_ctl" else subprocess.PIPE
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=captured, stderr=captured, timeout=120, cwd="/", text=True
+        )
+        if done.returncode != 0:
+            raise AssertionError(f"{program} failed: {done.stderr or (self.directory / 'log').read_text()[-2000:]}")
+        return done.stdout or ""
