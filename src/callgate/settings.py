@@ -21,6 +21,8 @@ from callgate.errors import Refused
 PREFIX = "CALLGATE_"
 # Kubernetes injects these for a service that is called `callgate`; they are not ours.
 _KUBERNETES = re.compile(r"CALLGATE_(?:SERVICE_|PORT$|PORT_\d+_)")
+# The command line's own: which gateway to talk to.
+_COMMAND_LINE = frozenset({"CALLGATE_URL", "CALLGATE_TOKEN"})
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -125,7 +127,7 @@ def _read_file(path: Path, known: set[str]) -> dict[str, object]:
 
 def _check_environment(environment: Mapping[str, str], known: set[str]) -> None:
     for name, value in environment.items():
-        if not name.startswith(PREFIX) or _from_kubernetes(name, value):
+        if not name.startswith(PREFIX) or name in _COMMAND_LINE or _from_kubernetes(name, value):
             continue
         key = name.removeprefix(PREFIX).lower()
         if key not in known:

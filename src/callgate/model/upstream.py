@@ -7,12 +7,16 @@ AUTH_MODES = ("none", "shared")  # on_behalf_of and own_token come with identity
 
 
 class Stdio(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a subprocess is started. `env` holds plain values; `secret_env` names secrets kept in the store."""
+    """How a subprocess is started. `env` holds plain values.
+
+    `secret_env` names the variables whose values are sealed: the upstream's secret is then a JSON object, name → value.
+    """
 
     command: str
     args: tuple[str, ...] = ()
     env: dict[str, str] = {}
     cwd: str | None = None
+    secret_env: tuple[str, ...] = ()
 
 
 class Upstream(msgspec.Struct, frozen=True):
