@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# make test: set-up, lint, tests with the coverage gate, conformance. With arguments: only pytest, with these arguments.
+. "$(dirname "$0")/lib.sh"
+started=$SECONDS
+scripts/setup.sh dev
+need_packages postgresql git procps
+scripts/peers.sh all >/dev/null
+
+if [ $# -gt 0 ]; then exec .venv/bin/python -m pytest "$@"; fi
+
+scripts/lint.sh
+say "tests"
+rm -f .coverage .coverage.*
+# the fast half first in two processes; tests that start many processes of their own keep to one worker each file
+.venv/bin/python -m pytest -q -n 2 --dist loadfile --cov --cov-report= --durations=10
+.venv/bin/python scripts/check_coverage.py
+say "conformance"
+scripts/conformance.sh
+say "make test took $((SECONDS - started)) s"
