@@ -1,0 +1,107 @@
+"""Rules compiled for look-up: per (upstream, tool) the few rules that can match, strictest first.
+
+The index is filled as tools are called and thrown away with the rule set. Fail closed: see `evaluate`.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from fnmatch import translate
+from functools import lru_cache
+
+from callgate.model.caller import Caller
+from callgate.model.rule import EFFECTS, Match, Rule
+
+Test = Callable[[Caller], bool]
+_RANK = {effect: rank for rank, effect in enumerate(EFFECTS)}
+_MAX_INDEX = 100_000
+
+
+class Candidate:
+    """A rule that matches a tool; whether it matches a caller is left to its tests."""
+
+    __slots__ = ("rule", "tests", "unless")
+
+    def __init__(self, rule: Rule, tests: tuple[Test, ...], unless: tuple[Test, ...] | None) -> None:
+        self.rule = rule
+        self.tests = tests
+        self.unless = unless
+
+    def matches(self, caller: Caller) -> bool:
+        """Whether the rule applies to this caller (its exception does not)."""
+        for test in self.tests:
+            if not test(caller):
+                return False
+        return self.unless is None or not all(test(caller) for test in self.unless)
+
+
+class CompiledRules:
+    """One version of a tenant's rules."""
+
+    __slots__ = ("_index", "rules", "version")
+
+    def __init__(self, rules: tuple[Rule, ...], version: int) -> None:
+        self.rules = tuple(sorted(rules, key=lambda rule: (_RANK.get(rule.effect, -1), rule.id)))
+        self.version = version
+        self._index: dict[tuple[str, str, str], tuple[Candidate, ...]] = {}
+
+    def candidates(self, upstream: str, tool: str, public: str) -> tuple[Candidate, ...]:
+        """The rules that may apply to a tool, strictest first."""
+        key = (upstream, tool, public)
+        found = self._index.get(key)
+        if found is None:
+            if len(self._index) >= _MAX_INDEX:
+                self._index.clear()
+            found = self._index[key] = tuple(_candidates(self.rules, upstream, tool, public))
+        return found
+
+
+EMPTY = CompiledRules((), 0)
+
+
+def compile_rules(rules: Iterable[Rule], version: int) -> CompiledRules:
+    """Compile a rule set; rules must have passed `model.check`."""
+    return CompiledRules(tuple(rules), version)
+
+
+def _candidates(rules: tuple[Rule, ...], upstream: str, tool: str, public: str) -> Iterable[Candidate]:
+    for rule in rules:
+        if not _matches_target(rule.match, upstream, tool, public):
+            continue
+        exception = rule.match.unless
+        unless = None
+        if exception is not None and _matches_target(exception, upstream, tool, public):
+            unless = _tests(exception)
+        yield Candidate(rule, _tests(rule.match), unless)
+
+
+def _matches_target(match: Match, upstream: str, tool: str, public: str) -> bool:
+    if match.upstream and not any(pattern(glob)(upstream) for glob in match.upstream):
+        return False
+    if not match.tool:
+        return True
+    return any(pattern(glob)(tool) or (public != "" and pattern(glob)(public) is not None) for glob in match.tool)
+
+
+def _tests(match: Match) -> tuple[Test, ...]:
+    tests: list[Test] = []
+    for globs, values in (
+        (match.person, lambda caller: (caller.email,)),
+        (match.role, lambda caller: caller.roles),
+        (match.team, lambda caller: caller.teams),
+        (match.agent, lambda caller: (caller.agent or "",)),
+        (match.client, lambda caller: (caller.client or "",)),
+    ):
+        if globs:
+            tests.append(_any_of(globs, values))
+    return tuple(tests)
+
+
+def _any_of(globs: tuple[str, ...], values: Callable[[Caller], tuple[str, ...]]) -> Test:
+    patterns = tuple(pattern(glob) for glob in globs)
+    return lambda caller: any(matches(value) for value in values(caller) for matches in patterns)
+
+
+@lru_cache(maxsize=16384)
+def pattern(glob: str) -> Callable[[str], re.Match[str] | None]:
+    """A glob (`*`, `?`, `[…]`) as a whole-text matcher; runs of `*` count once, so that matching cannot blow up."""
+    return re.compile(translate(re.sub(r"\*+", "*", glob)), re.DOTALL).match

@@ -1,0 +1,42 @@
+"""What makes a rule valid. Pure.
+
+Fail closed: an effect that does not exist yet cannot be saved, so that nothing waits for a reviewer who cannot come.
+"""
+
+import re
+
+from callgate.errors import Refused
+from callgate.model.rule import EFFECTS, EFFECTS_NOW, Match, Rule
+
+_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
+_MAX_GLOBS = 1000
+
+
+def check(rule: Rule) -> Rule:
+    """The rule itself. Raises `Refused("validation")` naming the member and what it may hold."""
+    if _ID.fullmatch(rule.id) is None:
+        raise Refused("validation", "A rule's `id` is 1 to 64 characters of a-z, 0-9 and `-`.")
+    if not rule.title.strip() or len(rule.title) > 200:
+        raise Refused("validation", f"Rule `{rule.id}`: `title` must hold 1 to 200 characters.")
+    if rule.effect not in EFFECTS_NOW:
+        later = " (it comes with the policy gate)" if rule.effect in EFFECTS else ""
+        choices = ", ".join(EFFECTS_NOW)
+        raise Refused("validation", f"Rule `{rule.id}`: `effect` must be one of {choices}; not `{rule.effect}`{later}.")
+    _check_match(rule.id, rule.match, "match")
+    return rule
+
+
+def _check_match(rule_id: str, match: Match, where: str) -> None:
+    for name in ("upstream", "tool", "person", "role", "team", "agent", "client"):
+        globs = getattr(match, name)
+        if len(globs) > _MAX_GLOBS or any(not glob or len(glob) > 256 for glob in globs):
+            raise Refused(
+                "validation", f"Rule `{rule_id}`: `{where}.{name}` holds globs of 1 to 256 characters, at most 1000."
+            )
+    if match.unless is None:
+        return
+    if where != "match":
+        raise Refused("validation", f"Rule `{rule_id}`: `unless` cannot hold another `unless`.")
+    if match.unless == Match():
+        raise Refused("validation", f"Rule `{rule_id}`: an empty `unless` would swallow the whole rule.")
+    _check_match(rule_id, match.unless, "match.unless")

@@ -1,0 +1,95 @@
+"""One request in flight to an upstream: the events it yields, and what can be done with it.
+
+The types are shared by every transport. They know nothing of callers' rights, of records or of the client's wire.
+Fail closed: an exchange always ends in `Answered`, `Ended` or `Failed`.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A notification that belongs to this exchange. `raw` is the whole JSON-RPC message."""
+
+    method: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A server-to-client request of a handshake-era upstream. `id` and `params` are raw JSON."""
+
+    id: bytes
+    method: str
+    params: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The whole answer. `kind` is `result` or `error`, `raw` the value of that member."""
+
+    kind: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The next bytes of a large result value, in order."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """After the last `Piece`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """No usable answer. `code` is one of the error table's `upstream_*`; `detail` a sentence without payload."""
+
+    code: str
+    detail: str = ""
+    may_have_run: bool = True
+
+
+Event = Notice | Ask | Answered | Piece | Ended | Failed
+Sink = Callable[[Event], None]
+
+
+class Exchange(Protocol):
+    """One request in flight. Iterate it, or set `sink` to be called with events as they are parsed."""
+
+    era: str
+    sink: Sink | None
+
+    def __aiter__(self) -> AsyncIterator[Event]: ...
+
+    async def answer(self, ask_id: bytes, reply: bytes) -> None:
+        """Answer a question: `reply` is a raw object with `result` or `error`."""
+        ...
+
+    async def cancel(self) -> None:
+        """Tell the upstream to stop: a notification in the handshake era, closing the stream in the modern one."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give up what is held; no events follow."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who asks an upstream: part of the key of its conversation.
+
+    `session` is the client's handshake-era session id, None for modern clients. `capabilities` is raw JSON.
+    `credential` is a header's name and value; it is in no repr.
+    """
+
+    tenant: str
+    person: str
+    session: str | None
+    capabilities: bytes
+    credential: tuple[str, str] | None = field(default=None, repr=False)
