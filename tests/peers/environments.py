@@ -48,12 +48,12 @@ def node() -> Path:
 def package(name: str, version: str = "") -> Path:
     """The directory of an npm package in any node environment, of that version if one is given. Raises Missing.
 
-    Two versions of one package live under aliases, so what counts is what package.json says.
+    The name is the one in package.json or that of the folder: two versions of one package live under aliases.
     """
     found = []
     for manifest in _manifests():
         about = json.loads(manifest.read_bytes())
-        if about.get("name") == name:
+        if name == about.get("name") or manifest.parent.as_posix().endswith(f"node_modules/{name}"):
             found.append(about.get("version"))
             if version in ("", about.get("version")):
                 return manifest.parent
