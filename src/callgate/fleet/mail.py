@@ -1,0 +1,109 @@
+"""Messages between replicas: answers, cancels, changes of sessions. They are payload, so they are sealed to the
+receiver's key, deleted when read, and never put into a wake-up.
+
+Fail closed: mail that does not open is dropped; mail for a replica that is gone is dropped with it.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import structlog
+
+from callgate.errors import Refused
+from callgate.store import mail as box
+from callgate.store import replicas
+from callgate.store.engine import Database
+
+ALIVE_SECONDS = 20.0
+_POLL_SECONDS = 2.0
+_log = structlog.get_logger(__name__)
+Handler = Callable[[bytes], Awaitable[None]]
+
+
+class ReplicaKey(Protocol):
+    """A replica's key pair: anybody can seal for a public key, only its owner opens."""
+
+    @property
+    def public(self) -> bytes: ...
+
+    def open(self, sealed: bytes) -> bytes | None: ...
+
+
+SealFor = Callable[[bytes, bytes], bytes]  # (public key, data) → sealed
+
+
+class Mail:
+    """One replica's letter box."""
+
+    def __init__(self, db: Database, replica: str, key: ReplicaKey, seal_for: SealFor) -> None:
+        self._db = db
+        self._replica = replica
+        self._key = key
+        self._seal_for = seal_for
+        self._handlers: dict[str, Handler] = {}
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._unlisten: Callable[[], None] | None = None
+
+    def on(self, kind: str, handler: Handler) -> None:
+        """Who handles mail of one kind."""
+        self._handlers[kind] = handler
+
+    async def start(self) -> None:
+        """Begin to fetch. A single process on SQLite has nobody to write to it, and nothing to fetch."""
+        if self._db.dialect != "postgresql":
+            return
+        self._unlisten = self._db.listen(self._woken)
+        self._task = asyncio.create_task(self._fetch(), name="fleet-mail")
+
+    async def stop(self) -> None:
+        """Stop fetching."""
+        if self._unlisten is not None:
+            self._unlisten()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def send(self, replica: str, kind: str, body: bytes) -> None:
+        """Leave a message for one replica; a replica that is gone gets none."""
+        async with self._db.unit(None) as unit:
+            receiver = await replicas.get(unit, replica)
+            if receiver is not None:
+                await box.put(unit, replica, kind, self._seal_for(receiver.public_key, body))
+
+    async def broadcast(self, kind: str, body: bytes) -> None:
+        """Leave a message for every other live replica."""
+        if self._db.dialect != "postgresql":
+            return
+        async with self._db.unit(None) as unit:
+            for receiver in await replicas.alive(unit, ALIVE_SECONDS):
+                if receiver.id != self._replica:
+                    await box.put(unit, receiver.id, kind, self._seal_for(receiver.public_key, body))
+
+    def _woken(self, payload: str) -> None:
+        if payload == f"mail:{self._replica}":
+            self._wake.set()
+
+    async def _fetch(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_POLL_SECONDS):
+                    await self._wake.wait()
+            self._wake.clear()
+            try:
+                async with self._db.unit(None) as unit:
+                    found = await box.take(unit, self._replica)
+                for kind, body in found:
+                    await self._deliver(kind, body)
+            except Refused as refused:
+                _log.warning("mail_failed", code=refused.code)
+
+    async def _deliver(self, kind: str, body: bytes) -> None:
+        opened = self._key.open(body)
+        handler = self._handlers.get(kind)
+        if opened is None or handler is None:
+            _log.warning("mail_dropped", kind=kind if handler else "unknown")
+            return
+        await handler(opened)
