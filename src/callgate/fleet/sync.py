@@ -102,6 +102,12 @@ class Fleet:
                 await self._catch_up(tenant, known.get(tenant, {}))
             self._checked = clock.monotonic()
 
+    async def refresh_now(self, tenant: str) -> None:
+        """Make one's own change visible here before answering; failing is no harm, the poll follows."""
+        del tenant  # one look covers all
+        with contextlib.suppress(Refused):
+            await self.refresh()
+
     async def _catch_up(self, tenant: str, current: Mapping[str, int]) -> None:
         snapshot = self._snapshots.get(tenant) or Snapshot(tenant)
         if tenant in self._snapshots and dict(snapshot.revisions) == dict(current):
