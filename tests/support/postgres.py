@@ -94,7 +94,14 @@ class Cluster:
         # pg_ctl leaves the server behind: it must not keep our pipe open
         captured = subprocess.DEVNULL if program == "pg_ctl" else subprocess.PIPE
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=captured, stderr=captured, timeout=120, cwd="/", text=True
+            command,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=captured,
+            stderr=captured,
+            timeout=120,
+            cwd="/",
+            text=True,
         )
         if done.returncode != 0:
             raise AssertionError(f"{program} failed: {done.stderr or (self.directory / 'log').read_text()[-2000:]}")

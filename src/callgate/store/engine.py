@@ -162,7 +162,7 @@ def _sqlite_engine(path: Path, *, write: bool) -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "connect")
     def _connected(connection: DBAPIConnection, _record: Any) -> None:
-        connection.isolation_level = None  # type: ignore[attr-defined]  # the driver's own BEGINs are off: see below
+        connection.isolation_level = None  # the driver's own BEGINs are off: see below
         cursor = connection.cursor()
         for pragma in _pragmas(write):
             cursor.execute(f"PRAGMA {pragma}")

@@ -30,10 +30,10 @@ class Exact(TypeDecorator[str]):
     impl = LargeBinary
     cache_ok = True
 
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> bytes | None:  # noqa: ARG002
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> bytes | None:
         return None if value is None else value.encode("utf-8", "surrogatepass")
 
-    def process_result_value(self, value: bytes | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+    def process_result_value(self, value: bytes | None, dialect: Dialect) -> str | None:
         return None if value is None else bytes(value).decode("utf-8", "surrogatepass")
 
 
@@ -237,7 +237,11 @@ secrets = Table(  # immutable: a new value is a new row, so that caches by id ne
 )
 
 keysets = Table(  # the tenant's encryption keys, wrapped by the key file
-    "keysets", metadata, _tenant(), Column("wrapped", LargeBinary, nullable=False), Column("created", Double, nullable=False)
+    "keysets",
+    metadata,
+    _tenant(),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("created", Double, nullable=False),
 )  # fmt: skip
 
 notes = Table(
@@ -341,4 +345,3 @@ audit = Table(
     sqlite_with_rowid=False,
     postgresql_partition_by="RANGE (at)",
 )  # fmt: skip
-

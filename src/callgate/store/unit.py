@@ -51,7 +51,7 @@ class Unit:
 
     async def execute(
         self, statement: Executable, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
-    ) -> CursorResult[Any]:
+    ) -> "CursorResult[*tuple[Any, ...]]":
         """Run one statement. Raises `Refused`: store_unavailable, conflict."""
         try:
             return await self._connection.execute(statement, values)
@@ -94,5 +94,5 @@ class Unit:
     async def notify(self) -> None:
         """Put the wake-ups into the transaction, for the other replicas (PostgreSQL only)."""
         if self.postgresql and self.wakes:
-            statement = text(f"SELECT pg_notify('{CHANNEL}', payload) FROM unnest(CAST(:all AS text[])) AS payload")
-            await self.execute(statement, {"all": list(self.wakes)})
+            statement = text("SELECT pg_notify(:channel, payload) FROM unnest(CAST(:all AS text[])) AS payload")
+            await self.execute(statement, {"channel": CHANNEL, "all": list(self.wakes)})

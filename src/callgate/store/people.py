@@ -1,0 +1,91 @@
+"""People with their roles and teams (aggregate "identity"). E-mail addresses are kept in lower case."""
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, insert, update
+
+from callgate.errors import Refused
+from callgate.model.person import Person
+from callgate.store import rows
+from callgate.store.schema import people
+from callgate.store.unit import Unit
+
+AGGREGATE = "identity"
+
+
+def _build(row: Row[Any]) -> Person:
+    return Person(
+        id=row.id, tenant=row.tenant, email=row.email, roles=rows.names_from(row.roles),
+        teams=rows.names_from(row.teams), active=row.active, created=row.created, revision=row.revision,
+    )  # fmt: skip
+
+
+def _values(person: Person) -> dict[str, object]:
+    return {
+        "email": person.email.lower(),
+        "roles": rows.names(person.roles),
+        "teams": rows.names(person.teams),
+        "active": person.active,
+        "created": person.created,
+    }
+
+
+async def add(unit: Unit, person: Person) -> Person:
+    """Add a person. Raises `Refused("conflict")` when the e-mail is taken."""
+    if await by_email(unit, person.email) is not None:
+        raise Refused("conflict", "There is already a person with this e-mail address.")
+    revision = await unit.bump(AGGREGATE)
+    await unit.execute(insert(people).values(tenant=unit.tenant, id=person.id, revision=revision, **_values(person)))
+    return _stored(unit, person, revision)
+
+
+async def update_one(unit: Unit, person: Person) -> Person:
+    """Write a person's e-mail, roles, teams and activity. Raises `Refused`: not_found, conflict."""
+    revision = await unit.bump(AGGREGATE)
+    statement = update(people).where(people.c.tenant == unit.tenant, people.c.id == person.id, rows.live(people))
+    result = await unit.execute(statement.values(revision=revision, **_values(person)))
+    if result.rowcount != 1:
+        raise Refused("not_found", "There is no such person.")
+    return _stored(unit, person, revision)
+
+
+async def remove(unit: Unit, person_id: str) -> None:
+    """Delete a person. Raises `Refused("not_found")`."""
+    revision = await unit.bump(AGGREGATE)
+    if await rows.mark_deleted(unit, people, revision, people.c.id == person_id) != 1:
+        raise Refused("not_found", "There is no such person.")
+
+
+async def get(unit: Unit, person_id: str) -> Person | None:
+    return await rows.one(unit, rows.own(unit, people, people.c.id == person_id), _build)
+
+
+async def by_email(unit: Unit, email: str) -> Person | None:
+    """The person with this e-mail address, in whatever case."""
+    return await rows.one(unit, rows.own(unit, people, people.c.email == email.lower()), _build)
+
+
+async def page(
+    unit: Unit, after: str | None = None, limit: int = 100, *, active: bool | None = None
+) -> tuple[Person, ...]:  # fmt: skip
+    statement = rows.own(unit, people)
+    if active is not None:
+        statement = statement.where(people.c.active.is_(active))
+    return await rows.many(unit, rows.after_key(statement, people, after, limit), _build)
+
+
+async def changed_since(unit: Unit, revision: int) -> tuple[tuple[Person, ...], tuple[str, ...]]:
+    """(changed people, ids of deleted people) after a revision of "identity"."""
+    return await rows.changed(unit, people, revision, _build)
+
+
+def _stored(unit: Unit, person: Person, revision: int) -> Person:
+    return msgspec.structs.replace(
+        person,
+        tenant=unit.tenant,
+        email=person.email.lower(),
+        roles=tuple(sorted(set(person.roles))),
+        teams=tuple(sorted(set(person.teams))),
+        revision=revision,
+    )
