@@ -34,16 +34,13 @@ need_packages() {
   sudo apt-get update && sudo apt-get install -y --no-install-recommends ${missing[*]}"
   fi
   say "installing Debian packages: ${missing[*]}"
-  apt_update_once
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" \
-    </dev/null >"$BUILD/apt.log" 2>&1 || { tail -20 "$BUILD/apt.log" >&2; fail "apt-get install failed; the log is .build/apt.log"; }
+  # the lists may be missing or old: read them when the first try fails
+  apt_install "${missing[@]}" || { apt-get update -qq </dev/null >>"$BUILD/apt.log" 2>&1 && apt_install "${missing[@]}"; } ||
+    { tail -20 "$BUILD/apt.log" >&2; fail "apt-get install failed; the log is .build/apt.log"; }
 }
 
-apt_update_once() {
-  # lists older than a day are read again; none at all is what a bare machine has
-  if [ -z "$(find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' -mtime -1 -print -quit 2>/dev/null)" ]; then
-    apt-get update -qq </dev/null >"$BUILD/apt.log" 2>&1 || { tail -20 "$BUILD/apt.log" >&2; fail "apt-get update failed"; }
-  fi
+apt_install() {
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" </dev/null >"$BUILD/apt.log" 2>&1
 }
 
 # with_lock NAME COMMAND...: one at a time, so that two make runs do not build the same thing
