@@ -25,11 +25,13 @@ mark_fresh() { printf '%s\n' "$2" >"$BUILD/stamps/$1"; }
 # need_packages PACKAGE...: installs Debian packages as root, else prints the one line to run
 need_packages() {
   local missing=() package
+  # elsewhere than on Debian the names differ; what is really missing will say so itself
+  command -v dpkg-query >/dev/null || { say "not Debian: make sure that you have what these packages hold: $*"; return 0; }
   for package in "$@"; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q '^install ok installed' || missing+=("$package")
   done
   [ ${#missing[@]} -eq 0 ] && return 0
-  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+  if [ "$(id -u)" != 0 ]; then
     fail "these packages are missing. Run this, then try again:
   sudo apt-get update && sudo apt-get install -y --no-install-recommends ${missing[*]}"
   fi
