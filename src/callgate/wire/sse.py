@@ -58,6 +58,22 @@ class SseParser:
                 yield done
         self._keep(chunk[start:])
 
+    @property
+    def has_data(self) -> bool:
+        """Whether the event being read has data lines already."""
+        return bool(self._data)
+
+    def open_line(self) -> bytes:
+        """The line that has not ended yet; only worth a look when it is long."""
+        if len(self._pending) > 1:
+            self._pending = [b"".join(self._pending)]
+        return self._pending[0] if self._pending else b""
+
+    def drop_open_line(self) -> None:
+        """Somebody else reads the open line; the parser goes on with what follows it."""
+        self._pending.clear()
+        self._pending_bytes = 0
+
     def _keep(self, rest: bytes) -> None:
         if rest:
             self._pending.append(rest)
