@@ -123,15 +123,18 @@ class RawClient:
 
 
 def events(answer: http.client.HTTPResponse) -> Iterator[bytes]:
-    """The data of each event as it comes; comments and empty events are left out."""
+    """The data of each message event as it comes; comments, empty events and events of other names are left out."""
     data: list[bytes] = []
+    name = b""
     while line := answer.readline():
-        line = line.rstrip(b"\r\n")
+        line = line.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n")
         if line.startswith(b"data:"):
             data.append(line[5:].removeprefix(b" "))
-        elif not line and data:
-            joined, data = b"\n".join(data), []
-            if joined:
+        elif line.startswith(b"event:"):
+            name = line[6:].strip()
+        elif not line:
+            joined, data, kind, name = b"\n".join(data), [], name, b""
+            if joined and kind in (b"", b"message"):
                 yield joined
 
 
