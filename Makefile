@@ -1,6 +1,6 @@
 # Every target does its own set-up, on a bare Debian 12 that has make and python3. The work is in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-clients soak bench conformance lint format clean
+.PHONY: help setup run test test-clients soak bench conformance lint format docs clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -34,6 +34,10 @@ bench:           ## speed, side by side with nginx
 format:          ## let ruff fix what it can
 	@scripts/setup.sh dev
 	@.venv/bin/ruff check -q --fix src tests scripts; .venv/bin/ruff format -q src tests scripts
+
+docs:            ## write the reference tables of docs/ from the code
+	@scripts/setup.sh dev
+	@.venv/bin/python scripts/write_tables.py
 
 clean:           ## remove environments, stamps and reports
 	rm -rf .venv .build .peers .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
