@@ -45,7 +45,12 @@ def seen(name: str, text: str = "", kind: str = "tool") -> Observed:
 
 
 async def look(
-    unit: Unit, *items: Observed, expected: int, at: float = 10.0, upstream: str = "ups_1", unlisted: tuple[str, ...] = ()
+    unit: Unit,
+    *items: Observed,
+    expected: int,
+    at: float = 10.0,
+    upstream: str = "ups_1",
+    unlisted: tuple[str, ...] = (),
 ) -> tuple[Definition, ...]:  # fmt: skip
     observation = Observation(upstream=upstream, definitions=items, seen_at=at, unlisted=unlisted)
     facts = UpstreamState(upstream=upstream, state="ok", era="modern", server_name="S", observed_at=at)
