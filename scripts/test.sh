@@ -11,7 +11,7 @@ if [ $# -gt 0 ]; then exec .venv/bin/python -m pytest "$@"; fi
 scripts/lint.sh
 say "tests"
 rm -f .coverage .coverage.*
-# the fast half first in two processes; tests that start many processes of their own keep to one worker each file
+# files are spread over two processes; the tests of one file stay together, for their module fixtures
 .venv/bin/python -m pytest -q -n 2 --dist loadfile --cov --cov-report= --durations=10
 .venv/bin/python scripts/check_coverage.py
 say "conformance"
