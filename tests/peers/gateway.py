@@ -39,7 +39,7 @@ class Gateway:
         self.port = free_port()
         self._process: Process | None = None
         kept = {name: value for name, value in os.environ.items() if not name.startswith("CALLGATE_")}
-        self.env = {**kept, **(settings or {})}
+        self.env = {**kept, "CALLGATE_ALLOWED_NETWORKS": '["127.0.0.0/8"]', **(settings or {})}
         if database_url:
             self.env["CALLGATE_DATABASE_URL"] = database_url
 
