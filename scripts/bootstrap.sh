@@ -17,7 +17,7 @@ main() {
     say "installing uv"
     rm -rf "$BOOTSTRAP"
     python3 -m venv "$BOOTSTRAP"
-    "$BOOTSTRAP/bin/python" -m pip install -q --require-hashes --only-binary :all: \
+    "$BOOTSTRAP/bin/python" -m pip install -qq --require-hashes --only-binary :all: \
       -r requirements/bootstrap.txt >&2
     mark_fresh bootstrap "$stamp"
   fi
