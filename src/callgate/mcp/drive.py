@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from callgate.call import model as m
 from callgate.call.authorize import authorize
+from callgate.call.forward import sent
 from callgate.call.pipeline import DONE, Call
 from callgate.errors import Refused
 from callgate.mcp.context import MCPContext
@@ -109,15 +110,7 @@ class Drive:
         await self._close_exchange()
         try:
             peer = await authorize(self._context.credentials, request, target)
-            self._exchange = await self._context.upstreams.start(
-                target.upstream,
-                peer,
-                request.method,
-                target.params,
-                name=target.name,
-                progress=bool(request.progress_token),
-                log_level=request.log_level,
-            )
+            self._exchange = await self._context.upstreams.start(target.upstream, peer, sent(request, target))
         except Refused as refused:
             self.post(m.StartFailed(refused))
             return

@@ -143,13 +143,13 @@ class HttpConversation:
 
     async def tell(self, body: bytes, method: str) -> None:
         """POST a notification or a response; the answer says nothing. Raises `Refused`."""
-        teller = _Teller()
+        teller = Teller()
         head = self.post_head(method, None, len(body))
         self.pool.send(self.place.target, self.place.policy, head, body, teller, self.place.limits)
         await teller.done
 
 
-class _Teller:
+class Teller:
     """Takes the empty answer to a notification."""
 
     def __init__(self) -> None:

@@ -1,0 +1,38 @@
+"""forward: what goes upstream. Time limits, size caps and cancellation are the exchange's, set from the upstream.
+
+The upstream's own tool name, the params without the client's envelope, and `Mcp-Param-*` values made afresh from the
+arguments (never the client's headers). Fail closed: arguments that cannot be read carry no mirrored header.
+"""
+
+import msgspec
+
+from callgate.call.model import Request, Target
+from callgate.upstreams.http import Sent
+from callgate.wire import headers, jsonrpc
+
+
+def sent(request: Request, target: Target) -> Sent:
+    """One request as the upstream gets it."""
+    return Sent(
+        method=request.method,
+        params=target.params,
+        name=target.name,
+        progress=bool(request.progress_token),
+        log_level=request.log_level,
+        mirrored=_mirrored(request, target),
+    )
+
+
+def _mirrored(request: Request, target: Target) -> tuple[tuple[str, str], ...]:
+    definition = target.definition
+    if definition is None or b"x-mcp-header" not in definition.raw:
+        return ()
+    schema = jsonrpc.members(definition.raw).get("inputSchema")
+    if not schema:
+        return ()
+    try:
+        paths = headers.mirrored_paths(msgspec.json.decode(schema))
+        arguments = msgspec.json.decode(request.params.get("arguments") or b"{}")
+    except (msgspec.DecodeError, RecursionError):
+        return ()
+    return tuple(headers.mirrored_values(paths, arguments).items())
