@@ -30,18 +30,16 @@ class ReplicaKey(Protocol):
 
     def open(self, sealed: bytes) -> bytes | None: ...
 
-
-SealFor = Callable[[bytes, bytes], bytes]  # (public key, data) → sealed
+    def seal_for(self, public: bytes, data: bytes) -> bytes: ...
 
 
 class Mail:
     """One replica's letter box."""
 
-    def __init__(self, db: Database, replica: str, key: ReplicaKey, seal_for: SealFor) -> None:
+    def __init__(self, db: Database, replica: str, key: ReplicaKey) -> None:
         self._db = db
         self._replica = replica
         self._key = key
-        self._seal_for = seal_for
         self._handlers: dict[str, Handler] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -71,7 +69,7 @@ class Mail:
         async with self._db.unit(None) as unit:
             receiver = await replicas.get(unit, replica)
             if receiver is not None:
-                await box.put(unit, replica, kind, self._seal_for(receiver.public_key, body))
+                await box.put(unit, replica, kind, self._key.seal_for(receiver.public_key, body))
 
     async def broadcast(self, kind: str, body: bytes) -> None:
         """Leave a message for every other live replica."""
@@ -80,7 +78,7 @@ class Mail:
         async with self._db.unit(None) as unit:
             for receiver in await replicas.alive(unit, ALIVE_SECONDS):
                 if receiver.id != self._replica:
-                    await box.put(unit, receiver.id, kind, self._seal_for(receiver.public_key, body))
+                    await box.put(unit, receiver.id, kind, self._key.seal_for(receiver.public_key, body))
 
     def _woken(self, payload: str) -> None:
         if payload == f"mail:{self._replica}":

@@ -58,3 +58,11 @@ def relayed_error(raw: bytes, era: str) -> bytes:
     if era == eras.MODERN and fields.get("code") == b"-32002":
         return jsonrpc.joined({**fields, "code": b"-32602"})
     return raw
+
+
+def code_of(error: bytes) -> int:
+    """The code of a raw JSON-RPC error value, 0 when it has none."""
+    try:
+        return int(bytes(jsonrpc.members(error).get("code", b"0")))
+    except ValueError:
+        return 0

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 _START = re.compile(rb"POST ([!-~]{1,1024}) HTTP/1\.1\r\n((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[ \t]*[!-~\t ]*\r\n)+)\r\n")
 _FIELD = re.compile(rb"([^:\r\n]+):[ \t]*([^\r\n]*?)[ \t]*\r\n")
@@ -97,7 +97,7 @@ class Door(HttpToolsProtocol):
 
     def _idle(self) -> bool:
         """Whether uvicorn is between two requests on this connection."""
-        cycle = self.cycle
+        cycle: RequestResponseCycle | None = self.cycle
         return cycle is None or (cycle.response_complete and not cycle.more_body and not self.pipeline)
 
     def _try(self) -> None:

@@ -51,13 +51,29 @@ class Drive:
         """Drive the machine to its end. The slot, the exchange and every helper task are given back."""
         try:
             await self._do_all(self._call.start())
-            while self._call.phase != DONE:
-                event = await self._next()
-                await self._do_all(self._call.on(event))
-                if isinstance(event, _FROM_UPSTREAM):
-                    self._room.release()
+            await self._run_on()
         finally:
             await self._clean_up()
+
+    async def take_over(self, exchange: Exchange | None, effects: m.Effects) -> None:
+        """Go on with a call that the fast path began: what is left to do, then the exchange's further events."""
+        self._exchange = exchange
+        if exchange is not None:
+            exchange.sink = None
+        try:
+            await self._do_all(effects)
+            if exchange is not None and self._exchange is exchange and not exchange.over:
+                self._read()
+            await self._run_on()
+        finally:
+            await self._clean_up()
+
+    async def _run_on(self) -> None:
+        while self._call.phase != DONE:
+            event = await self._next()
+            await self._do_all(self._call.on(event))
+            if isinstance(event, _FROM_UPSTREAM):
+                self._room.release()
 
     async def _next(self) -> object:
         while not self._inbox:

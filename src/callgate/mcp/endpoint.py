@@ -26,8 +26,8 @@ class MCPEndpoint:
 
     def __init__(self, context: MCPContext) -> None:
         self._context = context
-        self._sessions = Sessions(context.session_sealer)
-        self._handlers = Handlers(context, self._sessions)
+        self.sessions = Sessions(context.session_sealer)
+        self._handlers = Handlers(context, self.sessions)
 
     def owns(self, path: str) -> bool:
         """Whether a path belongs to this application."""
@@ -78,7 +78,7 @@ class MCPEndpoint:
     ) -> None:
         settings = self._context.settings
         body = await incoming.read_body(receive, given, settings.max_body_bytes)
-        posted = incoming.read_post(body, given, caller, self._sessions, settings)
+        posted = incoming.read_post(body, given, caller, self.sessions, settings)
         if posted.message.is_response:
             await self._handlers.response(posted, caller)
             await send_empty(send, 202)
@@ -97,7 +97,7 @@ class MCPEndpoint:
         self, method: str, given: dict[str, str], endpoint: Endpoint, caller: Caller, receive: Receive, send: Send
     ) -> None:  # fmt: skip
         token = given.get(headers.SESSION)
-        session = self._sessions.open(token, caller) if token else None
+        session = self.sessions.open(token, caller) if token else None
         if method == "DELETE":
             if session is None:
                 raise Refused("invalid_request", "DELETE needs an Mcp-Session-Id header.")

@@ -139,7 +139,7 @@ def _modern(
         raise Refused("invalid_params", f"params._meta must hold `{missing}`.")
     headers.check_modern(given, version, message.method or "", params)
     if version not in eras.MODERN_VERSIONS:
-        supported = {"supported": list(eras.MODERN_VERSIONS), "requested": version}
+        supported: dict[str, object] = {"supported": list(eras.MODERN_VERSIONS), "requested": version}
         raise Refused("unsupported_version", data=supported)
     return version, capabilities
 

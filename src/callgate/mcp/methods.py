@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from callgate import clock, ids
 from callgate.call import resolve
 from callgate.call.model import Cancelled, PeerLost, Request
 from callgate.call.pipeline import Call
@@ -18,6 +17,7 @@ from callgate.errors import Refused
 from callgate.mcp import hello, listing
 from callgate.mcp.context import MCPContext
 from callgate.mcp.drive import Drive
+from callgate.mcp.governed import governed
 from callgate.mcp.incoming import Posted
 from callgate.mcp.paths import Endpoint
 from callgate.mcp.reply import Receive, Reply
@@ -28,7 +28,6 @@ from callgate.wire import eras, headers, jsonrpc
 
 Who = tuple[Caller, str | None]  # caller and bearer token (None in anonymous mode)
 Client = tuple[Receive, Reply]
-RELAYED_CAPABILITIES = frozenset({"roots", "sampling", "elicitation", "extensions", "experimental", "tasks"})
 _SUBSCRIPTION_SECONDS = 24 * 3600.0
 _CALLED = frozenset({"tools/call", "prompts/get", "resources/read", "completion/complete"})
 Handler = Callable[[Any, Posted, Who, Endpoint, Client], Awaitable[None]]
@@ -64,7 +63,8 @@ class Handlers:
     async def _call(
         self, posted: Posted, given: dict[str, str], caller: Caller, endpoint: Endpoint, client: Client
     ) -> None:
-        request = self._governed(posted, caller, endpoint)
+        level = self._levels.get(posted.session.id) if posted.session is not None else None
+        request = governed(posted, caller, endpoint, self._context.settings.durability, level)
         snapshot = self._context.fleet.view(caller.tenant)
         if posted.era == eras.MODERN and posted.method == "tools/call":
             self._check_mirrored(request, given)
@@ -81,30 +81,6 @@ class Handlers:
             watcher.cancel()
             self._context.inflight.unregister(key)
             self._context.slots.give_back(caller)
-
-    def _governed(self, posted: Posted, caller: Caller, endpoint: Endpoint) -> Request:
-        member = eras.NAME_MEMBERS.get(posted.method)
-        name = jsonrpc.text(posted.params.get(member, b"")) if member else ""
-        if name is None:
-            raise Refused("invalid_params", f"params.{member} must be a string.")
-        level = jsonrpc.text(posted.meta.get(eras.LOG_LEVEL_KEY, b""))
-        session = posted.session.id if posted.session is not None else None
-        return Request(
-            id=ids.new_id("cal"),
-            caller=caller,
-            era=posted.era,
-            method=posted.method,
-            params=posted.params,
-            name=name,
-            at=clock.now_us(),
-            size=posted.size,
-            scope=endpoint.scope,
-            session=session,
-            capabilities=_relayed(posted.capabilities),
-            progress_token=bytes(posted.meta.get("progressToken", b"")),
-            log_level=self._levels.get(session) if session else level,
-            durability=self._context.settings.durability,
-        )
 
     def _check_mirrored(self, request: Request, given: dict[str, str]) -> None:
         """`Mcp-Param-*` headers must say what the arguments say (2026-07-28, "Server Validation")."""
@@ -193,7 +169,7 @@ class Handlers:
         if session is not None:
             notes = self._context.notes
             if posted.method == "resources/subscribe":
-                await notes.put(caller.tenant, session.id, uri, b"1", _SUBSCRIPTION_SECONDS)
+                await notes.put(caller.tenant, session.id, uri, _SUBSCRIPTION_SECONDS)
             else:
                 await notes.remove(caller.tenant, session.id, uri)
             await self._follow(session.tenant, session.id)
@@ -245,7 +221,7 @@ class Handlers:
         uris: tuple[str, ...] = ()
         if session is not None:
             self._streams.setdefault(key, set()).add(stream)
-            uris = tuple(await self._context.notes.all(session.tenant, key))
+            uris = await self._context.notes.all(session.tenant, key)
         await reply.keep_alive()
         watcher = asyncio.ensure_future(_when_gone(receive, reply, stream.stop))
         try:
@@ -259,7 +235,7 @@ class Handlers:
 
     async def _follow(self, tenant: str, session: str) -> None:
         for stream in tuple(self._streams.get(session, ())):
-            await stream.follow(tuple(await self._context.notes.all(tenant, session)))
+            await stream.follow(await self._context.notes.all(tenant, session))
 
     async def _on_session_ended(self, body: bytes) -> None:
         self._sessions.end(body.decode())
@@ -278,9 +254,3 @@ async def _when_gone(receive: Receive, reply: Reply, tell: Callable[[], None]) -
         pass
     reply.gone = True
     tell()
-
-
-def _relayed(capabilities: bytes) -> bytes:
-    """What a client declared and this gateway can relay: the intersection is what upstreams are told."""
-    declared = jsonrpc.members(capabilities)
-    return jsonrpc.joined({key: value for key, value in declared.items() if key in RELAYED_CAPABILITIES})

@@ -132,8 +132,7 @@ class Reply:
             await self._whole(200, jsonrpc.result(self._id, value))
         else:
             value = answers.relayed_error(raw, self._era)
-            code = jsonrpc.members(value).get("code", b"0")
-            status = answers.relayed_status(_number(bytes(code)), self._era)
+            status = answers.relayed_status(answers.code_of(value), self._era)
             await self._whole(status, jsonrpc.error(self._id, value))
 
     def _cache_fields(self, raw: bytes) -> dict[str, bytes]:
@@ -175,10 +174,3 @@ class Reply:
 
 class BrokenOff(ConnectionError):
     """Raised out of the ASGI application so that the server closes the connection in the middle of the answer."""
-
-
-def _number(raw: bytes) -> int:
-    try:
-        return int(raw)
-    except ValueError:
-        return 0

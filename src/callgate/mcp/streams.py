@@ -13,7 +13,7 @@ import msgspec
 
 from callgate.call import resolve
 from callgate.call.authorize import authorize
-from callgate.call.model import Request
+from callgate.call.model import Request, Target
 from callgate.errors import Refused
 from callgate.mcp import listing
 from callgate.mcp.context import MCPContext
@@ -177,7 +177,7 @@ class Stream:
         request = subscription_request(self._caller, self._endpoint, uri)
         snapshot = self._context.fleet.view(self._caller.tenant)
         upstream, own, definition = resolve.owner_of(snapshot, request, uri)
-        target = resolve.Target(upstream, definition, own, b"{}")
+        target = Target(upstream, definition, own, b"{}")
         peer = await authorize(self._context.credentials, request, target)
 
         def updated(params: bytes) -> None:

@@ -47,6 +47,7 @@ class DuplexConversation:
         self.server: bytes = b"{}"
         self.capabilities = b"{}"
         self.lost = False
+        self.ended = asyncio.Event()
         self.on_notice: OnNotice | None = None
         self._channel = channel
         self._next = 0
@@ -95,6 +96,7 @@ class DuplexConversation:
     async def close(self) -> None:
         """End the channel; calls in flight fail."""
         self.lost = True
+        self.ended.set()
         await self._channel.close()
         for task in tuple(self._tasks):
             task.cancel()
@@ -118,6 +120,7 @@ class DuplexConversation:
             self.lost = True
             self._fail_all(refused)
         self.lost = True
+        self.ended.set()
         self._fail_all()
 
     def _fail_all(self, refused: Refused | None = None) -> None:

@@ -64,6 +64,7 @@ class Exchange(Protocol):
 
     era: str
     sink: Sink | None
+    over: bool
 
     def __aiter__(self) -> AsyncIterator[Event]: ...
 

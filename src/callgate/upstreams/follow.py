@@ -23,7 +23,6 @@ from callgate.wire.sse import SseParser
 
 OnNotice = Callable[[str, bytes], None]  # method, raw params
 _LISTS = {"toolsListChanged": True, "promptsListChanged": True, "resourcesListChanged": True}
-_POLL_SECONDS = 1.0
 _MAX_EVENT = 1024 * 1024
 
 
@@ -45,8 +44,7 @@ async def listen(conversation: Conversation, uris: tuple[str, ...], tell: OnNoti
             raise NothingToHear
     if isinstance(conversation, DuplexConversation):
         conversation.on_notice = tell
-        while not conversation.lost:
-            await asyncio.sleep(_POLL_SECONDS)
+        await conversation.ended.wait()
         raise Refused("upstream_broke_off")
     await _listen_get(conversation, tell)
 

@@ -1,0 +1,225 @@
+"""The fast path: a common `tools/call` driven through the same machine, callback to callback.
+
+It takes a request only when everything it needs is at hand: a known token, a trusted tool, a warm HTTP conversation
+with the upstream. Whatever is slow or odd after that (a stream, a question, a large result) goes on in the ordinary
+driver, with the same machine and the same exchange.
+Fail closed: what it does not take is judged by the ordinary edge; it never answers a request that it did not admit.
+"""
+
+from collections.abc import MutableMapping
+from typing import Any, ClassVar
+
+from callgate.call import model as m
+from callgate.call import resolve
+from callgate.call.forward import sent
+from callgate.call.identify import bearer
+from callgate.call.pipeline import Call
+from callgate.errors import Refused
+from callgate.mcp import answers, incoming, paths
+from callgate.mcp.context import MCPContext
+from callgate.mcp.door import Door, Head
+from callgate.mcp.drive import Drive
+from callgate.mcp.governed import governed
+from callgate.mcp.paths import Endpoint
+from callgate.mcp.reply import BrokenOff, Reply
+from callgate.mcp.sessions import Sessions
+from callgate.upstreams.exchange import Event, Exchange, Peer
+from callgate.wire import eras, jsonrpc
+
+_OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncache-control: no-store\r\ncontent-length: %d\r\n\r\n"
+_OTHER = b"HTTP/1.1 %d -\r\ncontent-type: application/json\r\ncache-control: no-store\r\ncontent-length: %d\r\n\r\n"
+
+
+class Lane:
+    """Decides which requests the fast path takes."""
+
+    def __init__(self, context: MCPContext, sessions: Sessions) -> None:
+        self.context = context
+        self._sessions = sessions
+        self._endpoints: dict[tuple[str, str], Endpoint | None] = {}
+
+    def take(self, door: Door, head: Head, body: bytes) -> bool:
+        """Start a fast call, or say no; a request that would be refused is left to the ordinary edge."""
+        try:
+            return self._take(door, head, body)
+        except Refused:
+            return False
+
+    def _take(self, door: Door, head: Head, body: bytes) -> bool:
+        given = head.headers
+        endpoint = self._endpoint(head.path, given.get("host", ""))
+        if endpoint is None or "authorization" not in given or "origin" in given:
+            return False
+        caller = self.context.identities.peek(bearer(given["authorization"]))
+        if caller is None or caller.tenant != endpoint.tenant:
+            return False
+        posted = incoming.read_post(body, given, caller, self._sessions, self.context.settings)
+        if posted.method != "tools/call" or not posted.id or "requestState" in posted.params:
+            return False
+        snapshot = self.context.fleet.view(caller.tenant)
+        request = governed(posted, caller, endpoint, self.context.settings.durability, None)
+        definition = resolve.find(snapshot, caller, endpoint.scope, "tool", request.name)
+        if definition is None or b"x-mcp-header" in definition.raw:
+            return False
+        upstream = snapshot.upstreams[definition.upstream]
+        peer = Peer(caller.tenant, caller.person, request.session, request.capabilities, None)
+        if upstream.auth_mode != "none" or not self.context.upstreams.ready(upstream, peer):
+            return False
+        self.context.slots.take(caller)
+        FastCall(self.context, door, Call(request, snapshot, self.context.place), posted, peer).begin()
+        return True
+
+    def _endpoint(self, path: str, host: str) -> Endpoint | None:
+        """Paths and hosts repeat: judged once each. Bounded, since clients choose them."""
+        key = (path, host)
+        if key in self._endpoints:
+            return self._endpoints[key]
+        if len(self._endpoints) > 1000:
+            self._endpoints.clear()
+        paths.check_host(host, self.context.settings)
+        endpoint = paths.parse(path, host, self.context.settings)
+        self._endpoints[key] = endpoint
+        return endpoint
+
+
+class FastCall:
+    """One call on the fast path."""
+
+    def __init__(self, context: MCPContext, door: Door, call: Call, posted: incoming.Posted, peer: Peer) -> None:
+        self._context = context
+        self._door = door
+        self._call = call
+        self._posted = posted
+        self._peer = peer
+        self._exchange: Exchange | None = None
+        self._drive: Drive | None = None
+        self._key = (call.request.caller.tenant, call.request.caller.person, call.request.session or "", posted.id)
+
+    def begin(self) -> None:
+        """Start the machine."""
+        lost = m.Cancelled() if self._posted.era == eras.MODERN else m.PeerLost()
+        self._door.on_lost = lambda: self.post(lost)
+        self._context.inflight.register(self._key, lambda: self.post(m.Cancelled()))
+        self._apply(self._call.start())
+
+    def post(self, event: object) -> None:
+        """An event for the machine; once the ordinary driver has taken over, it is the driver's."""
+        if self._drive is not None:
+            self._drive.post(event)
+        else:
+            self._apply(self._call.on(event))
+
+    def _apply(self, effects: m.Effects) -> None:
+        for number, effect in enumerate(effects):
+            done = self._FAST.get(type(effect))
+            if done is None:
+                self._hand_over(effects[number:])
+                return
+            done(self, effect)
+
+    def _record(self, effect: Any) -> None:
+        durable = m.IntentDurable() if isinstance(effect, m.RecordIntent) else m.OutcomeDurable()
+
+        def recorded(error: BaseException | None) -> None:
+            self.post(durable if error is None else m.RecordFailed())
+
+        self._context.recorder.write(effect.event, recorded)
+
+    def _forward(self, effect: m.Forward) -> None:
+        sending = sent(self._call.request, effect.target)
+        self._exchange = self._context.upstreams.start_now(effect.target.upstream, self._peer, sending, self._event)
+        if self._exchange is None:  # the conversation was lost meanwhile
+            self._hand_over((effect,))
+
+    def _event(self, event: Event) -> None:
+        self.post(event)
+
+    def _cancel(self, _: m.CancelUpstream) -> None:
+        if self._exchange is not None:
+            self._context.inflight.spawn(self._exchange.cancel())
+
+    def _finish(self, effect: m.Finish) -> None:
+        request, id_ = self._call.request, self._posted.id
+        if effect.kind == "result":
+            value = eras.result_for(request.era, effect.raw)
+            self._end(200, jsonrpc.result(id_, value))
+            return
+        value = answers.relayed_error(effect.raw, request.era)
+        self._end(answers.relayed_status(answers.code_of(value), request.era), jsonrpc.error(id_, value))
+
+    def _refuse(self, effect: m.Refuse) -> None:
+        self._end(*answers.refusal(self._posted.id, self._posted.method, effect.refused, self._posted.era))
+
+    def _end(self, status: int, body: bytes) -> None:
+        self._close()
+        head = _OK % len(body) if status == 200 else _OTHER % (status, len(body))
+        self._door.answer(head + body)
+
+    def _close(self) -> None:
+        self._context.inflight.unregister(self._key)
+        self._context.slots.give_back(self._call.request.caller)
+
+    # -- what is not fast --------------------------------------------------------------------------------------------
+
+    def _hand_over(self, effects: m.Effects) -> None:
+        """Go on in the ordinary driver: the same machine, the same exchange, the same connection."""
+        reply = Reply(
+            _RawSend(self._door), self._posted.id, self._posted.method, self._posted.era, self._posted.may_stream
+        )
+        self._drive = Drive(self._context, self._call, reply)
+        lost = m.Cancelled() if self._posted.era == eras.MODERN else m.PeerLost()
+
+        def gone() -> None:
+            reply.gone = True
+            self.post(lost)
+
+        self._door.on_lost = gone
+        self._context.inflight.spawn(self._go_on(self._drive, effects))
+
+    async def _go_on(self, drive: Drive, effects: m.Effects) -> None:
+        try:
+            await drive.take_over(self._exchange, effects)
+        except BrokenOff:
+            self._door.cut()
+        finally:
+            self._close()
+            self._door.release()
+
+    _FAST: ClassVar[dict[type, Any]] = {
+        m.RecordIntent: _record,
+        m.RecordOutcome: _record,
+        m.Forward: _forward,
+        m.CancelUpstream: _cancel,
+        m.Finish: _finish,
+        m.Refuse: _refuse,
+    }
+
+
+class _RawSend:
+    """ASGI's `send` on a raw connection, for a fast call that turned out slow: chunked HTTP/1.1."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._chunked = True
+
+    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+        if self._door.transport.is_closing():
+            raise ConnectionResetError
+        if message["type"] == "http.response.start":
+            self._start(message["status"], message["headers"])
+        else:
+            self._body(message.get("body", b""), bool(message.get("more_body", False)))
+            await self._door.flow.drain()
+
+    def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self._chunked = all(name != b"content-length" for name, _ in headers)
+        lines = [b"HTTP/1.1 %d -\r\n" % status, *(b"%b: %b\r\n" % pair for pair in headers)]
+        if self._chunked:
+            lines.append(b"transfer-encoding: chunked\r\n")
+        self._door.transport.write(b"".join(lines) + b"\r\n")
+
+    def _body(self, data: bytes, more: bool) -> None:
+        if data:
+            self._door.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        if not more and self._chunked:
+            self._door.transport.write(b"0\r\n\r\n")
