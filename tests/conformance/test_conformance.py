@@ -10,7 +10,7 @@ import pytest
 from tests.conformance.suite import run
 from tests.peers.gateway import Gateway, header_proxy, http_upstream
 from tests.peers.processes import fixture_server
-from tests.support.postgres import Cluster
+from tests.support.postgres import OWNER, Cluster
 
 pytestmark = pytest.mark.peers
 VARIANTS = ("both", "modern", "legacy")
@@ -46,7 +46,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory, pg_cluster: Cluster) -> Iterator[Lab]:
     """Three replicas on one PostgreSQL database and with one key file, behind a proxy without any affinity."""
-    pg_cluster.sql("CREATE DATABASE conformance")
+    pg_cluster.sql(f"CREATE DATABASE conformance OWNER {OWNER}")
     with ExitStack() as stack:
         place = tmp_path_factory.mktemp("replicas")
         key = place / "key"
