@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from sqlalchemy import Boolean, ColumnElement, Row, Select, and_, insert, literal_column, select, tuple_
+from sqlalchemy import Boolean, ColumnElement, Row, Select, and_, insert, literal_column, or_, select, tuple_
 
 from callgate.model.entry import Entry, Filter
 from callgate.model.event import Change, Event, Intent, Outcome
@@ -19,7 +19,7 @@ KINDS = {Intent: "intent", Outcome: "outcome", Change: "change"}
 _ENDING = ("outcome", "code", "result_bytes", "duration_us", "upstream_us", "durability")
 _OWN = tuple(name for name in Entry.__struct_fields__ if name not in (*_ENDING, "kind", "ended_at"))
 _SKEW_US = 86_400_000_000  # an outcome may bear an earlier time than its intent when the clock was set back
-_ending = audit.alias("ending")
+_ending, _other = audit.alias("ending"), audit.alias("other")
 _BEGINNINGS = literal_column("audit.kind <> 'outcome'", Boolean)  # spelt as the partial index spells it
 
 
@@ -66,11 +66,19 @@ async def open_intents(unit: Unit, replica: str, since: int) -> tuple[tuple[str,
 
 
 def _joined() -> Any:
+    known = select(_other.c.id).where(
+        _other.c.tenant == _ending.c.tenant,
+        _other.c.id == _ending.c.id,
+        _other.c.kind == "outcome",
+        _other.c.outcome != "unknown",
+    )
     same_call = and_(
         _ending.c.tenant == audit.c.tenant,
         _ending.c.id == audit.c.id,
         _ending.c.kind == "outcome",
         _ending.c.at >= audit.c.at - _SKEW_US,
+        # a replica that was taken for dead may have ended the call after all
+        or_(_ending.c.outcome != "unknown", ~known.correlate(_ending).exists()),
     )
     return audit.outerjoin(_ending, same_call)
 

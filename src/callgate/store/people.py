@@ -1,9 +1,10 @@
 """People with their roles and teams (aggregate "identity"). E-mail addresses are kept in lower case."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, insert, update
+from sqlalchemy import Row, insert, select, update
 
 from callgate.errors import Refused
 from callgate.model.person import Person
@@ -73,6 +74,12 @@ async def page(
     if active is not None:
         statement = statement.where(people.c.active.is_(active))
     return await rows.many(unit, rows.after_key(statement, people, after, limit), _build)
+
+
+async def emails_of(unit: Unit, ids: Iterable[str]) -> dict[str, str]:
+    """Row id → e-mail, of deleted people too (the audit speaks of them)."""
+    statement = select(people.c.id, people.c.email).where(people.c.tenant == unit.tenant, people.c.id.in_(list(ids)))
+    return await rows.pairs(unit, statement)
 
 
 async def changed_since(unit: Unit, revision: int) -> tuple[tuple[Person, ...], tuple[str, ...]]:
