@@ -8,6 +8,7 @@ Fail closed: what cannot be opened is a refusal with the reason; nothing is ever
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import msgspec
 
@@ -47,7 +48,14 @@ class Credential(msgspec.Struct, frozen=True):
 
 
 Opener = Callable[[Upstream], Awaitable[Credential]]
-Spawner = Callable[[Upstream, dict[str, str]], Awaitable[Channel]]
+
+
+class Spawner(Protocol):
+    """Starts the children of stdio upstreams (`stdio.Children`)."""
+
+    async def spawn(self, upstream: Upstream, variables: dict[str, str]) -> Channel: ...
+
+    def stderr(self, upstream_id: str) -> str: ...
 
 
 class _Held:
@@ -64,13 +72,13 @@ class Upstreams:
     """All conversations of one replica."""
 
     def __init__(
-        self, pool: Pool, networks: tuple[Network, ...], max_result: int, credentials: Opener, spawn: Spawner
+        self, pool: Pool, networks: tuple[Network, ...], max_result: int, credentials: Opener, children: Spawner
     ) -> None:
         self._pool = pool
         self._networks = networks
         self._max_result = max_result
         self._credentials = credentials
-        self._spawn_child = spawn
+        self._children = children
         self._eras: dict[Key, str] = {}
         self._held: dict[Key, _Held] = {}
         self._opening: dict[Key, asyncio.Task[Conversation]] = {}
@@ -150,7 +158,7 @@ class Upstreams:
     async def _opened(self, upstream: Upstream, peer: Peer, era: str | None) -> Conversation:
         if upstream.kind == "stdio":
             opened = await self._credentials(upstream)
-            channel = await self._spawn_child(upstream, opened.env)
+            channel = await self._children.spawn(upstream, opened.env)
             return await open_channel(channel, peer.capabilities, era)
         place = self.place(upstream, peer.credential)
         if upstream.kind == "http":
@@ -235,6 +243,10 @@ class Upstreams:
             except Refused:
                 wait = 1.0 if clock.monotonic() - began > 60.0 else min(wait * 2, QUIET_SECONDS)
             await asyncio.sleep(wait)
+
+    def stderr(self, upstream_id: str) -> str:
+        """The last lines a stdio upstream wrote to stderr, made harmless; "" for others."""
+        return self._children.stderr(upstream_id)
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
