@@ -59,6 +59,10 @@ class Settings(BaseSettings):
         return self.key_file or self.data_dir / "secrets" / "key"
 
     @property
+    def control_socket(self) -> Path:
+        return self.data_dir / "control.sock"
+
+    @property
     def networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
         return tuple(ipaddress.ip_network(text) for text in self.allowed_networks)
 

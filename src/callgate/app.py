@@ -1,0 +1,368 @@
+"""The composition root: puts one gateway process together, in this order, and takes it apart in the reverse one.
+
+Data directory and its lock, keys, store, recorder, fleet, upstreams, discovery, the two applications, the listeners.
+Fail closed: a part that does not start stops the start, with a sentence that says what to do; nothing listens before
+everything behind it works. It holds no logic of requests: it hands parts to each other.
+"""
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import gc
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from callgate import __version__, ids
+from callgate.audit import abandoned
+from callgate.audit.opening import open_recorder
+from callgate.call.admit import Slots
+from callgate.call.pipeline import Place
+from callgate.control.api import ControlAPI
+from callgate.control.local_socket import LocalProtocol, bind
+from callgate.control.permissions import PREFIX
+from callgate.control.problem import problem_response
+from callgate.control.services import Services
+from callgate.credentials.envelope import Envelope
+from callgate.credentials.secrets import Secrets
+from callgate.errors import Refused
+from callgate.fleet.mail import Mail
+from callgate.fleet.sync import Fleet
+from callgate.identity.anonymous import Anonymous
+from callgate.identity.tokens import TokenCache
+from callgate.mcp import paths
+from callgate.mcp.context import MCPContext
+from callgate.mcp.door import Door
+from callgate.mcp.endpoint import MCPEndpoint
+from callgate.mcp.fast import Lane
+from callgate.mcp.inflight import InFlight
+from callgate.mcp.notes import StoreNotes
+from callgate.model.caller import DEFAULT_TENANT
+from callgate.model.upstream import Upstream
+from callgate.net.pool import Pool
+from callgate.settings import Settings
+from callgate.store import idempotency, notes, tenants
+from callgate.store.engine import Database
+from callgate.telemetry.logs import get_logger
+from callgate.upstreams.discover import Discovery
+from callgate.upstreams.pool import Credential, Upstreams
+from callgate.upstreams.process import ChildSpec
+from callgate.upstreams.stdio import Children
+
+LOCK = "lock"
+_HOUSEKEEPING_SECONDS = 3600.0
+log = get_logger(__name__)
+
+
+class Gateway:
+    """One running gateway process, or the part of it that a command without a running one needs."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.settings = services.settings
+        self.url = services.url
+        self.pid = os.getpid()
+
+    @classmethod
+    @asynccontextmanager
+    async def start(cls, settings: Settings, *, tcp: bool = True) -> AsyncIterator["Gateway"]:
+        """Run a gateway for as long as the context is open. Without `tcp` only the local socket is served.
+
+        Raises `Refused`: bad_setting, data_dir_in_use, port_in_use, store_unavailable, schema_too_new, not_recorded.
+        """
+        async with AsyncExitStack() as stack:
+            prepare_data_dir(settings.data_dir)
+            stack.enter_context(locked(settings.data_dir))
+            listener = stack.enter_context(bind_tcp(settings)) if tcp else None
+            parts = await _parts(settings, stack, None if listener is None else _url_of(settings, listener))
+            services = parts.services
+            control = ControlAPI(services)
+            path = settings.control_socket
+            local = stack.enter_context(bind(path))
+            stack.callback(path.unlink, missing_ok=True)
+            await _serve(stack, settings, Front(services, control, None, local=True), local, LocalProtocol)
+            if listener is not None:
+                await _open_port(stack, parts, control, listener)
+            stack.callback(services.stopping.set)  # called first: whoever waits is told before anything closes
+            yield cls(services)
+
+    def freeze(self) -> None:
+        """After the start: what is there now stays, so the collector need not look at it again."""
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
+
+
+# -- parts -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What both applications are made from."""
+
+    services: Services
+    mail: Mail
+    secrets: Secrets
+
+
+async def _parts(settings: Settings, stack: AsyncExitStack, url: str | None) -> Parts:
+    replica = ids.new_id("rep")
+    envelope = Envelope.open(settings.key_path)
+    db = await Database.open(settings.database_url or f"sqlite:///{settings.data_dir.resolve() / 'callgate.db'}")
+    stack.push_async_callback(db.close)
+    async with db.unit(None) as unit:
+        await tenants.ensure(unit, DEFAULT_TENANT)
+    await envelope.unlock(db, DEFAULT_TENANT)
+    recorder = await open_recorder(db, settings.data_dir)
+    stack.push_async_callback(recorder.stop)
+    key = envelope.replica_key()
+    fleet = Fleet(db, replica, _info(settings, url), key.public, settings.poll_seconds)
+    stack.push_async_callback(fleet.stop)
+    await fleet.start()
+    mail = Mail(db, replica, key)
+    tokens = TokenCache(db, fleet)
+    stack.push_async_callback(tokens.close)
+    secrets = Secrets(db, envelope, lambda tenant, key: fleet.view(tenant).upstreams.get(key))
+    pool = Pool()
+    stack.push_async_callback(pool.aclose)
+    children = Children(partial(child_spec, settings=settings))
+    upstreams = Upstreams(pool, settings.networks, settings.max_result_bytes, partial(_credential, secrets), children)
+    stack.push_async_callback(upstreams.close)
+    discovery = Discovery(db, fleet, mail, upstreams, settings.refresh_seconds)
+    stack.push_async_callback(discovery.stop)
+    services = Services(
+        settings=settings, replica=replica, url=url, db=db, fleet=fleet, tokens=tokens, recorder=recorder,
+        envelope=envelope, upstreams=upstreams, discovery=discovery, stopping=asyncio.Event(),
+    )  # fmt: skip
+    return Parts(services, mail, secrets)
+
+
+def _info(settings: Settings, url: str | None) -> Mapping[str, str]:
+    facts = {"version": __version__, "host": socket.gethostname(), "pid": str(os.getpid()), "role": settings.role}
+    return facts if url is None else {**facts, "url": url}
+
+
+def child_spec(upstream: Upstream, variables: dict[str, str], *, settings: Settings) -> ChildSpec:
+    """How a stdio upstream is started."""
+    raise Refused("upstream_unavailable", "not yet")
+
+
+async def _credential(secrets: Secrets, upstream: Upstream) -> Credential:
+    header = await secrets.open(upstream.tenant, upstream.id)
+    return Credential(header, await secrets.variables(upstream))
+
+
+async def _open_port(stack: AsyncExitStack, parts: Parts, control: ControlAPI, listener: socket.socket) -> None:
+    """Serve what this role serves on TCP."""
+    services = parts.services
+    role = services.settings.role
+    shown = control if role != "gateway" else None
+    if role == "control":
+        await _serve(stack, services.settings, Front(services, shown, None), listener, Door)
+        return
+    context = await _mcp(stack, parts)
+    endpoint = MCPEndpoint(context)
+    await parts.mail.start()
+    stack.push_async_callback(parts.mail.stop)
+    await services.discovery.start()
+    keeping = asyncio.create_task(_keep_house(services.db), name="housekeeping")
+    stack.callback(keeping.cancel)
+    lane = Lane(context, endpoint.sessions)
+    await _serve(stack, services.settings, Front(services, shown, endpoint), listener, partial(Door, take=lane.take))
+
+
+async def _mcp(stack: AsyncExitStack, parts: Parts) -> MCPContext:
+    services, envelope = parts.services, parts.services.envelope
+    settings = services.settings
+    anonymous = None
+    if settings.anonymous_person is not None:
+        anonymous = Anonymous(services.db, services.fleet, settings.anonymous_person)
+        stack.callback(anonymous.close)
+    question = envelope.sealer("server-request")
+    return MCPContext(
+        settings=settings,
+        fleet=services.fleet,
+        identities=services.tokens,
+        recorder=services.recorder,
+        upstreams=services.upstreams,
+        credentials=parts.secrets,
+        place=Place(
+            services.replica,
+            lambda tenant, data: envelope.mac(tenant, "call", data),
+            envelope.sealer("request-state"),
+        ),
+        mail=parts.mail,
+        slots=Slots(settings.max_calls_per_person),
+        inflight=InFlight(services.replica, parts.mail, question),
+        session_sealer=envelope.sealer("session"),
+        cursor_sealer=envelope.sealer("cursor"),
+        question_sealer=question,
+        notes=StoreNotes(services.db, envelope.sealer("note")),
+        stopping=services.stopping,
+        anonymous=anonymous,
+    )
+
+
+async def _keep_house(db: Database) -> None:
+    """Once an hour: partitions ahead of time, calls of dead replicas, and what has expired."""
+    while True:
+        try:
+            await db.maintain()
+            await abandoned.settle(db)
+            async with db.unit(None) as unit:
+                await idempotency.prune(unit)
+                await notes.prune(unit)
+        except Refused as refused:
+            log.warning("housekeeping failed", code=refused.code)
+        await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+
+
+# -- the data directory ------------------------------------------------------------------------------------------------
+
+
+def prepare_data_dir(path: Path) -> None:
+    """Make the data directory with mode 0700. Raises `Refused("bad_setting")` when others can use it."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.stat()
+    except OSError as error:
+        raise Refused("bad_setting", f"The data directory {path} cannot be used: {error.strerror}.") from None
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise Refused("bad_setting", f"Others can use the data directory {path}; run: chmod 700 {path}")
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the data directory. Raises `Refused("data_dir_in_use")` when another process does."""
+    descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Refused("data_dir_in_use", f"Another Callgate uses {path}; stop it, or give --data-dir.") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+# -- listening ---------------------------------------------------------------------------------------------------------
+
+
+def bind_tcp(settings: Settings) -> socket.socket:
+    """The listening port. Raises `Refused`: port_in_use, bad_setting."""
+    host, port = settings.host, settings.port
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
+    except OSError as error:
+        raise Refused("bad_setting", f"The host {host} cannot be used: {error.strerror}.") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(1024)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise Refused("port_in_use", f"Port {port} on {host} is taken by another program; give --port.") from None
+        raise Refused("bad_setting", f"Port {port} on {host} cannot be used: {error.strerror}.") from None
+    return listener
+
+
+def _url_of(settings: Settings, listener: socket.socket) -> str:
+    """The base URL as this machine reaches it."""
+    port = listener.getsockname()[1]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _serve(
+    stack: AsyncExitStack, settings: Settings, app: ASGIApp, listener: socket.socket, protocol: Callable[..., Any]
+) -> None:  # fmt: skip
+    """Serve an application on a socket until the stack unwinds. uvicorn's signal handling is left out: ours counts."""
+    config = uvicorn.Config(
+        app,
+        http=protocol,  # type: ignore[arg-type]  # anything that makes a protocol will do
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=settings.shutdown_seconds,  # type: ignore[arg-type]  # seconds, whole or not
+    )
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    await server.startup(sockets=[listener])
+    ticking = asyncio.create_task(server.main_loop(), name="listener")
+
+    async def close() -> None:
+        ticking.cancel()
+        await server.shutdown(sockets=[listener])
+
+    stack.push_async_callback(close)
+
+
+class Front:
+    """Which application answers a path. `local` is the socket of this machine's operator: no host names there."""
+
+    def __init__(
+        self, services: Services, control: ControlAPI | None, mcp: MCPEndpoint | None, *, local: bool = False
+    ) -> None:  # fmt: skip
+        self._services = services
+        self._control = control
+        self._mcp = mcp
+        self._local = local
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if self._mcp is not None and self._mcp.owns(path):
+            await self._mcp(scope, receive, send)
+        elif self._control is not None and path.startswith(f"{PREFIX}/"):
+            app = self._control if self._local else Guarded(self._services.settings, self._control)
+            await app(scope, receive, send)
+        else:
+            await self._rest(path)(scope, receive, send)
+
+    def _rest(self, path: str) -> ASGIApp:
+        if path == "/healthz":
+            return JSONResponse({"ok": True})
+        if path == "/readyz":
+            ready = self._services.fleet.fresh and self._services.recorder.healthy
+            ready = ready and not self._services.stopping.is_set()
+            return JSONResponse({"ready": ready}, 200 if ready else 503)
+        return problem_response(Refused("not_found", "There is nothing at this path; clients connect to /mcp."))
+
+
+class Guarded:
+    """Host and Origin are checked as on the MCP paths: a web page must not reach the API of its reader's machine."""
+
+    def __init__(self, settings: Settings, app: ASGIApp) -> None:
+        self._settings = settings
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        given = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        try:
+            paths.check_host(given.get(b"host", ""), self._settings)
+            paths.check_origin(given.get(b"origin"), self._settings)
+        except Refused as refused:
+            await problem_response(refused)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)

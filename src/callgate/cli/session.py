@@ -1,0 +1,92 @@
+"""Which gateway a command talks to: the one at `--url`, the running one of the data directory, or one in process.
+
+Fail closed: a data directory that another process holds without answering is refused, never opened a second time.
+"""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from callgate.cli.client import Client, connect_unix
+from callgate.cli.local import LocalGateway
+from callgate.cli.output import print_json
+from callgate.errors import Refused
+from callgate.settings import Settings, load
+
+
+class Session:
+    """One command's connection to a gateway; opened at first use, closed at the end."""
+
+    def __init__(self, json: bool, data_dir: Path | None, url: str | None, token: str | None) -> None:
+        self.json = json
+        self.url = url
+        self.token = token
+        self._data_dir = data_dir
+        self._settings: Settings | None = None
+        self._client: Client | None = None
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def settings(self, **overrides: object) -> Settings:
+        """The settings of this machine's gateway, with `--data-dir` and the command's own overrides."""
+        if overrides or self._settings is None:
+            self._settings = load({"data_dir": self._data_dir, **overrides})
+        return self._settings
+
+    @property
+    def remote(self) -> bool:
+        """Whether `--url` names the gateway."""
+        return self.url is not None
+
+    def running(self) -> bool:
+        """Whether a gateway answers on the data directory's socket."""
+        return _answers(self.settings().control_socket)
+
+    @property
+    def client(self) -> Client:
+        """The control API. Raises `Refused`."""
+        if self._client is None:
+            self._client = self._connect()
+            self._stack.callback(self._client.close)
+        return self._client
+
+    def _connect(self) -> Client:
+        if self.url is not None:
+            return Client.at_url(self.url, self.token)
+        settings = self.settings()
+        socket = settings.control_socket
+        if not _answers(socket):
+            self._start(settings)
+        return Client.at_socket(socket)
+
+    def _start(self, settings: Settings) -> None:
+        try:
+            self._stack.enter_context(LocalGateway(settings))
+        except Refused as refused:
+            # another command's gateway may have come up in between
+            if refused.code != "data_dir_in_use" or not _answers(settings.control_socket):
+                raise
+
+    def show(self, value: object, human: Callable[[], None]) -> None:
+        """The answer: as JSON, or the way `human` prints it."""
+        if self.json:
+            print_json(value)
+        else:
+            human()
+
+
+def _answers(socket: Path) -> bool:
+    try:
+        connect_unix(socket, 5.0).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,52 @@
+"""What to paste into an MCP client, and the text that the first `up` prints."""
+
+import json
+
+
+def snippets(url: str, token: str) -> list[tuple[str, str]]:
+    """(client, text to paste) for the clients that most people have."""
+    header = f"Authorization: Bearer {token}"
+    entry = {"url": url, "headers": {"Authorization": f"Bearer {token}"}}
+    cursor = json.dumps({"mcpServers": {"callgate": entry}}, indent=2)
+    codex = f'[mcp_servers.callgate]\nurl = "{url}"\nhttp_headers = {{ "Authorization" = "Bearer {token}" }}'
+    return [
+        ("Claude Code (paste into a shell)", f'claude mcp add --transport http callgate {url} --header "{header}"'),
+        ("Cursor (~/.cursor/mcp.json)", cursor),
+        ("Codex (~/.codex/config.toml)", codex),
+        ("A client that takes no URL (its command)", f"CALLGATE_TOKEN={token} callgate connect {url}"),
+    ]
+
+
+def welcome(url: str, token: str, email: str, data_dir: str) -> str:
+    """The first start: who you are, what to paste, how to approve, where to look."""
+    parts = [
+        f"Callgate serves {url}",
+        "",
+        f"You are {email}, an admin. Your clients send this token; it is shown this once:",
+        f"  {token}",
+        "",
+        "Connect a client:",
+    ]
+    for client, text in snippets(url, token):
+        parts += ["", f"  {client}", *(f"    {line}" for line in text.split("\n"))]
+    parts += ["", *_next_steps(data_dir)]
+    return "\n".join(parts)
+
+
+def again(url: str, data_dir: str) -> str:
+    """A later start."""
+    return "\n".join([f"Callgate serves {url}", "", *_next_steps(data_dir)])
+
+
+def _next_steps(data_dir: str) -> list[str]:
+    option = "" if data_dir == ".callgate" else f" --data-dir {data_dir}"
+    return [
+        "Nothing is callable before somebody has approved it:",
+        f"  callgate tools list{option}                    what waits for review",
+        f"  callgate tools approve --all --yes{option}     approve all that was never reviewed",
+        "Where to look:",
+        f"  callgate audit tail --follow{option}           every call, as it happens",
+        f"  callgate adopt{option}                         bring in the servers your clients already have",
+        f"  callgate tokens issue --person EMAIL{option}   a token for another client",
+        f"  callgate doctor{option}                        check everything, with one real call",
+    ]

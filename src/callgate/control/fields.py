@@ -1,0 +1,64 @@
+"""Field types of bodies, queries and paths, with the limits that the OpenAPI document states as well.
+
+Control characters are kept out of everything that is stored: they could forge lines in a terminal or break a store.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+# Python's `$` also matches before a last line feed, ECMA's (JSON Schema) does not; with this both mean the same.
+_END = r"$(?!\n)"
+NO_CONTROLS = r"^[^\x00-\x1f\x7f-\x9f]*" + _END
+SLUG_PATTERN = r"^[a-z0-9](?:(?:[a-z0-9-]|_(?!_)){0,30}[a-z0-9])?" + _END
+EMAIL_PATTERN = r"^[A-Za-z0-9._%+'-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,180}[A-Za-z0-9])?" + _END
+ID_PATTERN = r"^[a-z]{3}_[0-9a-z]{26}" + _END
+HASH_PATTERN = r"^[0-9a-f]{64}" + _END
+VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,127}" + _END
+HEADER_PATTERN = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}" + _END
+PUBLIC_NAME_PATTERN = r"^[A-Za-z0-9_-]{1,64}" + _END
+RULE_ID_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?" + _END
+TITLE_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*" + _END
+DURATION_PATTERN = r"^[1-9][0-9]{0,5}[smhdw]" + _END
+URL_PATTERN = r"^https?://[^\x00-\x20\x7f-\x9f]+" + _END
+HEADER_VALUE_PATTERN = r"^[\x20-\x7e]*" + _END
+ARGUMENT_PATTERN = r"^[^\x00]*" + _END
+
+Text = Annotated[str, msgspec.Meta(pattern=NO_CONTROLS, max_length=500)]
+Title = Annotated[str, msgspec.Meta(pattern=TITLE_PATTERN, max_length=200)]
+LongText = Annotated[str, msgspec.Meta(pattern=NO_CONTROLS, max_length=4000)]
+Glob = Annotated[str, msgspec.Meta(pattern=NO_CONTROLS, min_length=1, max_length=256)]
+Globs = Annotated[tuple[Glob, ...], msgspec.Meta(max_length=1000)]
+Slug = Annotated[str, msgspec.Meta(pattern=SLUG_PATTERN, description="1 to 32 of a-z, 0-9, _ and -, without __")]
+Email = Annotated[str, msgspec.Meta(pattern=EMAIL_PATTERN, max_length=254)]
+RowId = Annotated[str, msgspec.Meta(pattern=ID_PATTERN)]
+FullHash = Annotated[str, msgspec.Meta(pattern=HASH_PATTERN, description="64 hex digits of the `full` fingerprint")]
+Url = Annotated[str, msgspec.Meta(pattern=URL_PATTERN, max_length=2000)]
+Variable = Annotated[str, msgspec.Meta(pattern=VARIABLE_PATTERN)]
+Argument = Annotated[str, msgspec.Meta(pattern=ARGUMENT_PATTERN, max_length=8000)]
+HeaderName = Annotated[str, msgspec.Meta(pattern=HEADER_PATTERN)]
+HeaderValue = Annotated[str, msgspec.Meta(pattern=HEADER_VALUE_PATTERN, max_length=8000)]
+RuleId = Annotated[str, msgspec.Meta(pattern=RULE_ID_PATTERN)]
+Duration = Annotated[str, msgspec.Meta(pattern=DURATION_PATTERN, description="such as 12h, 30d or 8w")]
+PublicName = Annotated[str, msgspec.Meta(pattern=PUBLIC_NAME_PATTERN)]
+Limit = Annotated[int, msgspec.Meta(ge=1, le=500)]
+After = Annotated[str, msgspec.Meta(pattern=NO_CONTROLS, max_length=500)]
+Seconds = Annotated[float, msgspec.Meta(ge=1, le=3600)]
+
+# What a path parameter may look like; anything else is `not_found` before a handler sees it.
+PATH_PATTERNS = {
+    "/upstreams": {"name": SLUG_PATTERN},
+    "/tools": {"name": PUBLIC_NAME_PATTERN},
+    "/definitions": {"id": ID_PATTERN},
+    "/people": {"email": EMAIL_PATTERN},
+    "/agents": {"name": SLUG_PATTERN},
+    "/tokens": {"id": ID_PATTERN},
+    "/rules": {"id": RULE_ID_PATTERN},
+}
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def seconds(duration: str) -> float:
+    """A duration such as `30d` in seconds."""
+    return float(int(duration[:-1]) * _UNITS[duration[-1]])

@@ -1,0 +1,32 @@
+"""All operations of the control API, gathered from the resource modules in the order of the documentation."""
+
+from callgate.control import (
+    agents,
+    audit,
+    definitions,
+    doctor,
+    governance,
+    people,
+    replicas,
+    rules,
+    tokens,
+    tools,
+    upstreams,
+    whoami,
+)
+from callgate.control.operations import Asked, Nothing, Operation
+
+
+async def _document(_asked: Asked[Nothing, None]) -> object:
+    raise NotImplementedError  # answered by the API itself, which holds the document
+
+
+DESCRIBE = Operation("GET", "/openapi.json", "This document.", _document, dict)
+
+
+def all_operations() -> list[Operation]:
+    """Every operation of every resource."""
+    groups = (
+        upstreams, tools, definitions, people, agents, tokens, rules, audit, replicas, governance, doctor, whoami
+    )  # fmt: skip
+    return [DESCRIBE, *(one for group in groups for one in group.OPERATIONS)]

@@ -1,0 +1,92 @@
+"""Resource /rules: who may call what. A rule is checked by the policy before it is saved."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from callgate.control.documents import MatchSpec, RuleSpec, match_of
+from callgate.control.fields import LongText, RuleId, Title
+from callgate.control.operations import Asked, Operation, Page, PageQuery, page_of
+from callgate.control.views import RuleView, rule_view
+from callgate.errors import Refused
+from callgate.identity.people import record
+from callgate.model.rule import Rule
+from callgate.policy.model import check
+from callgate.store import rules as rows
+from callgate.store.unit import Unit
+
+
+class RuleChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The rule as it shall be."""
+
+    title: Title
+    effect: Literal["deny", "allow"]
+    match: MatchSpec = MatchSpec()
+    message: LongText = ""
+
+
+def rule_of(spec: RuleSpec) -> Rule:
+    """A checked rule. Raises `Refused("validation")`."""
+    return check(Rule(spec.id, spec.title, spec.effect, match_of(spec.match), spec.message))
+
+
+async def find(unit: Unit, rule_id: str) -> Rule:
+    """The rule of an id. Raises `Refused("not_found")`."""
+    rule = await rows.get(unit, rule_id)
+    if rule is None:
+        raise Refused("not_found", "There is no rule of this id.")
+    return rule
+
+
+async def list_rules(asked: Asked[PageQuery, None]) -> Page[RuleView]:
+    query = asked.query
+    async with asked.services.db.unit(asked.tenant, write=False) as unit:
+        found = await rows.page(unit, query.after, query.limit + 1)
+    return page_of([rule_view(one) for one in found], query.limit, lambda one: one.id)
+
+
+async def get_rule(asked: Asked[Any, None]) -> RuleView:
+    async with asked.services.db.unit(asked.tenant, write=False) as unit:
+        return rule_view(await find(unit, asked.path["id"]))
+
+
+async def create_rule(asked: Asked[Any, RuleSpec]) -> RuleView:
+    rule = rule_of(asked.body)
+    async with asked.services.db.unit(asked.tenant) as unit:
+        if await rows.get(unit, rule.id) is not None:
+            raise Refused("conflict", f"There is already a rule {rule.id}.")
+        rule = await rows.put(unit, rule)
+        await record(unit, asked.actor, "rules.add", rule.id, after=rule.effect)
+    await asked.services.fleet.refresh_now(asked.tenant)
+    return rule_view(rule)
+
+
+async def update_rule(asked: Asked[Any, RuleChange]) -> RuleView:
+    body = asked.body
+    wanted: RuleId = asked.path["id"]
+    rule = rule_of(RuleSpec(wanted, body.title, body.effect, body.match, body.message))
+    async with asked.services.db.unit(asked.tenant) as unit:
+        before = await find(unit, rule.id)
+        rule = await rows.put(unit, rule)
+        await record(unit, asked.actor, "rules.change", rule.id, before.effect, rule.effect)
+    await asked.services.fleet.refresh_now(asked.tenant)
+    return rule_view(rule)
+
+
+async def delete_rule(asked: Asked[Any, None]) -> None:
+    async with asked.services.db.unit(asked.tenant) as unit:
+        rule = await find(unit, asked.path["id"])
+        await rows.remove(unit, rule.id)
+        await record(unit, asked.actor, "rules.remove", rule.id, before=rule.effect)
+    await asked.services.fleet.refresh_now(asked.tenant)
+
+
+OPERATIONS = (
+    Operation("GET", "/rules", "List rules.", list_rules, Page[RuleView], query=PageQuery),
+    Operation(
+        "POST", "/rules", "Add a rule.", create_rule, RuleView, body=RuleSpec, status=201, errors=("conflict",)
+    ),
+    Operation("GET", "/rules/{id}", "One rule.", get_rule, RuleView),
+    Operation("PUT", "/rules/{id}", "Change a rule.", update_rule, RuleView, body=RuleChange),
+    Operation("DELETE", "/rules/{id}", "Remove a rule.", delete_rule, None, status=204),
+)  # fmt: skip

@@ -1,0 +1,31 @@
+"""What the control API works with: the gateway's own parts, handed in by the composition root."""
+
+import asyncio
+from dataclasses import dataclass
+
+from callgate.audit.writer import Recorder
+from callgate.credentials.envelope import Envelope
+from callgate.fleet.sync import Fleet
+from callgate.identity.tokens import TokenCache
+from callgate.settings import Settings
+from callgate.store.engine import Database
+from callgate.upstreams.discover import Discovery
+from callgate.upstreams.pool import Upstreams
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One replica's parts. `replica` is its row id; `url` is its base URL, None where it serves no port;
+    `stopping` is set when the gateway shuts down."""
+
+    settings: Settings
+    replica: str
+    url: str | None
+    db: Database
+    fleet: Fleet
+    tokens: TokenCache
+    recorder: Recorder
+    envelope: Envelope
+    upstreams: Upstreams
+    discovery: Discovery
+    stopping: asyncio.Event
