@@ -18,7 +18,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from callgate.errors import Refused
 from callgate.store import migrate, partitions
-from callgate.store.faults import FAULTS, translate
+from callgate.store.faults import FAULTS, opening, translate
 from callgate.store.listen import Listener
 from callgate.store.unit import Unit
 
@@ -130,7 +130,9 @@ class Database:
                 if self.dialect == "postgresql":
                     await connection.run_sync(partitions.make_ahead)
         except FAULTS as error:
-            raise _opening(error, self.path) from None
+            path = self.path
+            what = f"The database {path} cannot be opened" if path else "The PostgreSQL server cannot be used"
+            raise opening(error, what) from None
 
 
 async def _translated(work: Awaitable[_T]) -> _T:
@@ -138,15 +140,6 @@ async def _translated(work: Awaitable[_T]) -> _T:
         return await work
     except FAULTS as error:
         raise translate(error) from None
-
-
-def _opening(error: Exception, path: Path | None) -> Exception:
-    refused = translate(error)
-    if isinstance(refused, Refused) and refused.code == "store_unavailable" and not refused.detail:
-        what = f"The database {path} cannot be opened" if path else "The PostgreSQL server cannot be reached or used"
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0] if str(error) else type(error).__name__
-        return Refused("store_unavailable", f"{what}: {reason}")
-    return refused
 
 
 def _sqlite_engine(path: Path, *, write: bool) -> AsyncEngine:
@@ -163,10 +156,14 @@ def _sqlite_engine(path: Path, *, write: bool) -> AsyncEngine:
     @event.listens_for(engine.sync_engine, "connect")
     def _connected(connection: DBAPIConnection, _record: Any) -> None:
         connection.isolation_level = None  # the driver's own BEGINs are off: see below
-        cursor = connection.cursor()
-        for pragma in _pragmas(write):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
+        try:
+            cursor = connection.cursor()
+            for pragma in _pragmas(write):
+                cursor.execute(f"PRAGMA {pragma}")
+            cursor.close()
+        except BaseException:
+            connection.close()  # the pool does not have it yet
+            raise
 
     @event.listens_for(engine.sync_engine, "begin")
     def _begun(connection: Any) -> None:

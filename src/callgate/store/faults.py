@@ -5,7 +5,15 @@ Sentences never hold the statement or its values: both may be a secret or payloa
 
 from typing import Final
 
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DatabaseError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    PendingRollbackError,
+    SQLAlchemyError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from callgate.errors import Refused
@@ -14,6 +22,7 @@ from callgate.errors import Refused
 _AWAY: Final = ("08", "53", "57", "58", "25006")
 _LOST_RACE: Final = ("40001", "40P01", "23505")
 _NOT_ALLOWED: Final = "42501"
+_SQLITE_AWAY: Final = (OperationalError, InterfaceError, DatabaseError)
 
 
 def sqlstate(error: BaseException) -> str:
@@ -36,9 +45,21 @@ def translate(error: Exception) -> Exception:
         return Refused("store_unavailable")
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return Refused("store_unavailable")
-    if isinstance(error, (OperationalError, InterfaceError)) and not state:
+    # SQLite: locked, full, read-only, damaged. PendingRollback: the connection was lost earlier in this unit
+    if isinstance(error, PendingRollbackError) or (not state and type(error) in _SQLITE_AWAY):
         return Refused("store_unavailable")
     return error
+
+
+def opening(error: Exception, what: str) -> Exception:
+    """The `Refused` for an error while a store is opened, with the server's or file's own reason."""
+    refused = translate(error)
+    if isinstance(refused, Refused) and refused.code != "store_unavailable":
+        return refused
+    if isinstance(refused, Refused) and refused.detail:
+        return refused
+    reason = str(getattr(error, "orig", None) or error) or type(error).__name__
+    return Refused("store_unavailable", f"{what}: {reason.splitlines()[0]}")
 
 
 FAULTS = (SQLAlchemyError, OSError, TimeoutError)

@@ -185,7 +185,8 @@ def _row_level_security() -> None:
     op.execute("GRANT SELECT ON tenants TO callgate_app")
     op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON tenants TO callgate_system")
     _protect("audit", "tenant")
-    op.execute("CREATE POLICY recorder ON audit FOR INSERT TO callgate_audit WITH CHECK (true)")
+    recorder = "current_user = 'callgate_audit'"
+    op.execute(f"CREATE POLICY recorder ON audit FOR INSERT TO callgate_audit WITH CHECK ({recorder})")
     op.execute("GRANT SELECT, INSERT ON audit TO callgate_app, callgate_system")
     op.execute("GRANT INSERT ON audit TO callgate_audit")
     for table in SHARED_TABLES:
@@ -198,9 +199,11 @@ def _row_level_security() -> None:
 def _protect(table: str, column: str) -> None:
     op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
     op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
-    own = f"{column} = {SETTING}"
+    # a policy also applies to members of its role, and the owner has to be one: hence `current_user`
+    own = f"current_user = 'callgate_app' AND {column} = {SETTING}"
+    every = "current_user = 'callgate_system'"
     op.execute(f"CREATE POLICY tenant ON {table} TO callgate_app USING ({own}) WITH CHECK ({own})")
-    op.execute(f"CREATE POLICY system ON {table} TO callgate_system USING (true) WITH CHECK (true)")
+    op.execute(f"CREATE POLICY system ON {table} TO callgate_system USING ({every}) WITH CHECK ({every})")
 
 
 def downgrade() -> None:
