@@ -57,7 +57,7 @@ Taker = Callable[["Door", Head, bytes], bool]
 class Door(HttpToolsProtocol):
     """One client connection."""
 
-    def __init__(self, *args: Any, take: Taker, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, take: Taker | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._take = take
         self._buffer = b""
@@ -130,7 +130,7 @@ class Door(HttpToolsProtocol):
         self._disarm()
         kept, self._buffer = self._buffer, b""
         self._unset_keepalive_if_required()
-        if self._take(self, head, body):
+        if self._take is not None and self._take(self, head, body):
             return True
         self._busy = False
         self._buffer = kept
