@@ -79,13 +79,16 @@ def _matches_target(match: Match, upstream: str, tool: str, public: str) -> bool
         return False
     if not match.tool:
         return True
+    if not tool and not public:  # no tool: a rule that names tools says nothing of it
+        return False
     return any(pattern(glob)(tool) or (public != "" and pattern(glob)(public) is not None) for glob in match.tool)
 
 
 def _tests(match: Match) -> tuple[Test, ...]:
     tests: list[Test] = []
+    emails = tuple(glob.lower() for glob in match.person)  # addresses are kept in lower case
     for globs, values in (
-        (match.person, lambda caller: (caller.email,)),
+        (emails, lambda caller: (caller.email,)),
         (match.role, lambda caller: caller.roles),
         (match.team, lambda caller: caller.teams),
         (match.agent, lambda caller: (caller.agent or "",)),

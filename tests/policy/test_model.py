@@ -1,0 +1,57 @@
+"""What makes a rule valid: each refusal names the member and what it may hold."""
+
+import msgspec
+import pytest
+
+from callgate.errors import Refused
+from callgate.model.rule import Match, Rule
+from callgate.policy.model import check
+
+
+def naming(member: str, globs: tuple[str, ...]) -> Match:
+    return msgspec.structs.replace(Match(), **{member: globs})
+
+
+def test_a_good_rule_is_handed_back() -> None:
+    rule = Rule("no-deletes", "No deletes", "deny", Match(tool=("*delete*",), unless=Match(team=("sre",))))
+    assert check(rule) is rule
+
+
+@pytest.mark.parametrize("name", ["", "-a", "a-", "A", "a b", "a" * 65, "ä", "a\n"])
+def test_an_odd_id_is_refused(name: str) -> None:
+    with pytest.raises(Refused, match="`id`"):
+        check(Rule(name, "T", "deny"))
+
+
+@pytest.mark.parametrize("title", ["", "  ", "x" * 201])
+def test_a_title_is_needed_and_short(title: str) -> None:
+    with pytest.raises(Refused, match="`title`"):
+        check(Rule("r", title, "deny"))
+
+
+@pytest.mark.parametrize("effect", ["require_approval", "redact"])
+def test_an_effect_that_comes_later_is_refused_and_says_so(effect: str) -> None:
+    with pytest.raises(Refused, match="comes with the policy gate"):
+        check(Rule("r", "T", effect))
+
+
+def test_an_unknown_effect_is_refused_with_the_choices() -> None:
+    with pytest.raises(Refused, match="one of deny, allow; not `forbid`") as caught:
+        check(Rule("r", "T", "forbid"))
+    assert "comes with" not in caught.value.sentence
+
+
+@pytest.mark.parametrize("member", ["upstream", "tool", "person", "role", "team", "agent", "client"])
+@pytest.mark.parametrize("globs", [("",), ("x" * 257,), ("a",) * 1001])
+def test_globs_are_bounded_in_a_match_and_in_its_exception(member: str, globs: tuple[str, ...]) -> None:
+    with pytest.raises(Refused, match=rf"`match\.{member}`"):
+        check(Rule("r", "T", "deny", naming(member, globs)))
+    with pytest.raises(Refused, match=rf"`match\.unless\.{member}`"):
+        check(Rule("r", "T", "deny", Match(unless=naming(member, globs))))
+
+
+def test_an_exception_holds_no_exception_and_is_not_empty() -> None:
+    with pytest.raises(Refused, match="another `unless`"):
+        check(Rule("r", "T", "deny", Match(unless=Match(team=("a",), unless=Match(team=("b",))))))
+    with pytest.raises(Refused, match="swallow"):
+        check(Rule("r", "T", "deny", Match(unless=Match())))
