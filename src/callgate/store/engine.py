@@ -5,6 +5,7 @@ acts as a role that owns nothing, bound to one tenant by row-level security. Fai
 migrated or reached is `Refused("store_unavailable")`, a schema from the future `Refused("schema_too_new")`.
 """
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -50,6 +51,7 @@ class Database:
         """
         if url.startswith(_SQLITE):
             path = Path(url.removeprefix(_SQLITE))
+            _make_private(path)
             writer, reader = _sqlite_engine(path, write=True), _sqlite_engine(path, write=False)
         elif url.startswith(("postgresql://", "postgres://")):
             path = None
@@ -140,6 +142,14 @@ async def _translated(work: Awaitable[_T]) -> _T:
         return await work
     except FAULTS as error:
         raise translate(error) from None
+
+
+def _make_private(path: Path) -> None:
+    """Make the file for its owner alone, unless it exists; says why it cannot be used before a driver does."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise Refused("store_unavailable", f"The database {path} cannot be opened: {error.strerror}.") from None
 
 
 def _sqlite_engine(path: Path, *, write: bool) -> AsyncEngine:
