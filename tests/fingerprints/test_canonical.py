@@ -41,9 +41,7 @@ def spelled(draw: st.DrawFn, value: Any) -> str:
     if isinstance(value, str):
         return spelled_string(draw, value)
     if isinstance(value, dict):
-        inner = [
-            f"{gap()}{spelled_string(draw, key)}{gap()}:{gap()}{spelled(draw, sub)}{gap()}" for key, sub in members
-        ]
+        inner = [member(key, sub) for key, sub in draw(st.permutations(list(value.items())))]
         return "{" + (",".join(inner) or gap()) + "}"
     if isinstance(value, list):
         return "[" + (",".join(f"{gap()}{spelled(draw, sub)}{gap()}" for sub in value) or gap()) + "]"
