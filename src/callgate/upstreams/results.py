@@ -1,55 +1,80 @@
-"""A large JSON-RPC response as it streams in: finds the bytes of the `result` value without holding the message. Pure.
+"""A large JSON-RPC response as it streams in: hands on the bytes of the `result` value without holding the message.
 
-The head is `{`, scalar members in any order, then `"result":`; the tail is scalar members and `}`. The last closing
-brace always ends the message, so what stands before the tail is the value, whatever it holds.
-Fail closed: a message of another shape, or one that answers another id, raises `Refused("upstream_invalid")`.
+The head is `{`, scalar members in any order, then `"result":` and an object or array; what follows the value is small.
+Pure. Fail closed: a message of another shape is not streamed; one that answers another id, has more after the result
+than scalars and small extras, or closes in another way than a response raises `Refused("upstream_invalid")`.
 """
 
 import re
 
+import msgspec
+
 from callgate.errors import Refused
+from callgate.upstreams.nesting import Nesting
 from callgate.wire import jsonrpc
 
-TAIL_BYTES = 4096
+TAIL_BYTES = 16 * 1024
 _STRING = rb'"(?:[^"\\]|\\.)*+"'
 _SCALAR = rb"(?:" + _STRING + rb"|-?[0-9][0-9.eE+-]*+|true|false|null)"
 _MEMBER = rb"\s*+" + _STRING + rb"\s*+:\s*+" + _SCALAR
-_HEAD = re.compile(rb"\s*+\{((?:" + _MEMBER + rb'\s*+,)*+)\s*+"result"\s*+:\s*+', re.DOTALL)
-_TAIL = re.compile(rb"((?:\s*+," + _MEMBER + rb")*+)\s*+\}\s*+\Z", re.DOTALL)
+_HEAD = re.compile(rb"\s*+(\{(?:" + _MEMBER + rb'\s*+,)*+\s*+)"result"\s*+:\s*+(?=[{\[])', re.DOTALL)
 
 
 class ResultStream:
-    """Feed the message's bytes; take the value's bytes. `fits` says whether the head is one that can be streamed."""
+    """`begin` with the first bytes, `feed` the rest, then `finish`. What `feed` returns is the value, in order."""
 
     def __init__(self, own_id: bytes) -> None:
         self._own_id = own_id
-        self._held = b""
         self._head = b""
+        self._first = b""
+        self._tail: bytes | None = None
+        self._nesting = Nesting()
 
     def begin(self, data: bytes) -> bool:
-        """Start with the first bytes (some KB). False when this message has to be read whole."""
+        """Start with the first bytes (some KB). False when this message has to be read whole.
+
+        Raises `Refused("upstream_invalid")` when the head names another id.
+        """
         match = _HEAD.match(data)
         if match is None:
             return False
         self._head = match[1]
-        self._held = data[match.end() :]
+        self._first = data[match.end() :]
+        if b'"id"' in self._head:
+            self._check(jsonrpc.members(self._head + b'"result":null}'))
         return True
 
     def feed(self, data: bytes) -> bytes:
-        """The value's next bytes; the last few KB stay here until `finish`."""
-        joined = self._held + data
-        cut = max(0, len(joined) - TAIL_BYTES)
-        self._held = joined[cut:]
-        return joined[:cut]
+        """The value's next bytes."""
+        if self._first:
+            data, self._first = self._first + data, b""
+        value = b""
+        if self._tail is None:
+            end = self._nesting.feed(data)
+            if end < 0:
+                return data
+            value, data, self._tail = data[:end], data[end:], b""
+        self._tail += data
+        if len(self._tail) > TAIL_BYTES:
+            raise _not_a_response()
+        return value
 
-    def finish(self) -> bytes:
-        """The rest of the value. Raises `Refused("upstream_invalid")`."""
-        match = _TAIL.search(self._held)
-        if match is None:
-            raise Refused("upstream_invalid", "The server's answer does not end as a JSON-RPC response.")
-        members = jsonrpc.members(b"{" + self._head.rstrip().rstrip(b",") + b"}")
-        tail = match[1].strip().removeprefix(b",")
-        members.update(jsonrpc.members(b"{" + tail + b"}"))
+    def finish(self) -> None:
+        """The message is over. Raises `Refused("upstream_invalid")` when it was no answer to our request."""
+        if self._tail is None:
+            raise _not_a_response()
+        try:
+            members = jsonrpc.members(self._head + b'"result":null' + self._tail)
+        except Refused:
+            raise _not_a_response() from None
+        if bytes(members["result"]) != b"null" or "error" in members or "method" in members:
+            raise _not_a_response()
+        self._check(members)
+
+    def _check(self, members: dict[str, msgspec.Raw]) -> None:
         if bytes(members.get("id", b"")) != self._own_id:
             raise Refused("upstream_invalid", "The server answered another request than the one that was asked.")
-        return self._held[: match.start()]
+
+
+def _not_a_response() -> Refused:
+    return Refused("upstream_invalid", "The server's answer does not end as a JSON-RPC response.")
