@@ -4,10 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from callgate import clock, ids
 from callgate.audit.journal import JournalRecorder
 from callgate.audit.opening import open_recorder
 from callgate.audit.postgresql import PostgreSQLRecorder
@@ -15,6 +13,7 @@ from callgate.model.entry import Entry, Filter
 from callgate.model.event import Change, Event, Intent, Outcome
 from callgate.store import audit
 from callgate.store.engine import Database
+from tests.support.events import intent, outcome
 from tests.support.waiting import until
 
 AnyRecorder = JournalRecorder | PostgreSQLRecorder
@@ -25,20 +24,6 @@ async def recorder(db: Database, tmp_path: Path) -> AsyncIterator[AnyRecorder]:
     opened = await open_recorder(db, tmp_path)
     yield opened
     await opened.stop()
-
-
-def intent(**changes: object) -> Intent:
-    made = Intent(
-        id=ids.new_id("cal"), at=clock.now_us(), tenant="default", replica="r1", person="per_1", agent=None, client="c",
-        token="tok_1", method="tools/call", upstream="ups_1", definition="def_1", fingerprint="f", decision="allow",
-        rule=None, ruleset=1, era="modern", args_bytes=2, args_hash="",
-    )  # fmt: skip
-    return msgspec.structs.replace(made, **changes)
-
-
-def outcome(of: Intent, **changes: object) -> Outcome:
-    made = Outcome(id=of.id, at=of.at + 7, tenant=of.tenant, outcome="result", result_bytes=5, duration_us=7)
-    return msgspec.structs.replace(made, **changes)
 
 
 async def entries(db: Database, tenant: str = "default", wanted: Filter | None = None) -> tuple[Entry, ...]:

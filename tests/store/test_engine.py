@@ -50,11 +50,15 @@ async def test_a_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert (await refusal(f"sqlite:///{tmp_path}/missing/callgate.db")).code == "store_unavailable"
 
 
+def modes(directory: Path) -> set[str]:
+    return {oct(path.stat().st_mode & 0o777) for path in directory.glob("callgate.db*")}
+
+
 async def test_the_file_is_for_its_owner_alone(sqlite_url: str, tmp_path: Path) -> None:
     db = await Database.open(sqlite_url)
     async with db.unit("default") as unit:
         await unit.bump("rules")
-        assert {oct(path.stat().st_mode & 0o777) for path in tmp_path.glob("callgate.db*")} == {"0o600"}
+        assert modes(tmp_path) == {"0o600"}
     await db.close()
 
 

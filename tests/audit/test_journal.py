@@ -1,0 +1,190 @@
+"""The embedded recorder on a disk that is full, slow, read-only or rotating."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from callgate.audit import journal
+from callgate.audit.journal import JournalRecorder
+from callgate.audit.segment import Segment
+from callgate.errors import Refused
+from callgate.model.entry import Entry
+from callgate.store import audit
+from callgate.store.engine import Database
+from tests.support.events import intent, outcome
+from tests.support.waiting import until
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+async def embedded(sqlite_url: str) -> AsyncIterator[Database]:
+    db = await Database.open(sqlite_url)
+    yield db
+    await db.close()
+
+
+async def started(db: Database, directory: Path, segment_bytes: int = 20_000) -> JournalRecorder:
+    assert db.path is not None
+    recorder = JournalRecorder(directory / "journal", db.path, segment_bytes=segment_bytes)
+    await recorder.start()
+    return recorder
+
+
+async def entries(db: Database) -> dict[str, Entry]:
+    async with db.unit("default", write=False) as unit:
+        return {entry.id: entry for entry in await audit.page(unit, None, 1000)}
+
+
+def test_on_a_full_disk_records_are_refused_and_taken_again_when_there_is_room(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.audit.full_disk", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout.splitlines()[-1])
+    assert (seen["before"], seen["during"], seen["at_once"], seen["after"]) == (
+        "recorded", "not_recorded", "not_recorded", "recorded",
+    )  # fmt: skip
+    assert seen["healthy_during"] is False
+    assert seen["relaxed"] == "recorded"  # answered at once, and written when there was room
+    assert seen["found"] == {"before": "result", "after": None, "at_once": "absent"}
+    assert seen["during_outcome"] in ("refused", "absent")
+
+
+async def test_a_directory_that_cannot_be_made_stops_the_start(embedded: Database, tmp_path: Path) -> None:
+    (tmp_path / "journal").write_text("a file is in the way")
+    with pytest.raises(Refused, match="journal") as caught:
+        await started(embedded, tmp_path)
+    assert caught.value.code == "not_recorded"
+
+
+async def test_files_rotate_are_loaded_and_deleted_and_open_calls_survive_it(
+    embedded: Database, tmp_path: Path
+) -> None:  # fmt: skip
+    recorder = await started(embedded, tmp_path)
+    still_open = intent()
+    await recorder.record(still_open)
+    for _ in range(10):
+        calls = [intent() for _ in range(30)]
+        await asyncio.gather(*(recorder.record(call) for call in calls))
+        await asyncio.gather(*(recorder.record(outcome(call)) for call in calls))
+    await recorder.flush()
+    left = list((tmp_path / "journal").iterdir())
+    assert len(left) == 1
+    assert still_open.id.encode() in left[0].read_bytes()
+    found = await entries(embedded)
+    assert len(found) == 301
+    assert [entry.id for entry in found.values() if entry.outcome is None] == [still_open.id]
+    await recorder.stop()
+
+
+async def test_much_that_waits_is_loaded_without_a_quiet_moment(
+    embedded: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_IDLE_S", 0.05)
+    recorder = await started(embedded, tmp_path, 5_000)
+
+    async def loaded() -> bool:
+        await recorder.record(intent())
+        return len(await entries(embedded)) > 50
+
+    await until(loaded)
+    await recorder.stop()
+
+
+async def test_a_sync_that_hangs_refuses_in_time_and_heals_when_it_comes_through(
+    embedded: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = await started(embedded, tmp_path)
+    first = intent()
+    await recorder.record(first)
+    go_on = threading.Event()
+    real = Segment.append
+
+    def hang(self: Segment, data: bytes) -> None:
+        go_on.wait(30)
+        real(self, data)
+
+    monkeypatch.setattr(Segment, "append", hang)
+    monkeypatch.setattr(journal, "LONGEST_S", 0.05)
+    stuck, queued = intent(), intent()
+    results: asyncio.Queue[BaseException | None] = asyncio.Queue()
+    recorder.write(stuck, results.put_nowait)
+
+    async def picked_up() -> bool:
+        return recorder._thread.current is not None
+
+    await until(picked_up)
+    recorder.write(queued, results.put_nowait)
+    async with asyncio.timeout(10):
+        assert [type(await results.get()).__name__ for _ in range(2)] == ["NotDurable"] * 2
+    assert not recorder.healthy
+    go_on.set()
+
+    async def healed() -> bool:
+        return recorder.healthy
+
+    await until(healed)
+    await recorder.record(outcome(first))
+    await recorder.flush()
+    found = await entries(embedded)
+    assert found[first.id].outcome == "result"
+    # it got to the disk after the call had been refused, and the audit says so
+    assert (found[stuck.id].outcome, found[stuck.id].code) == ("refused", "not_recorded")
+    assert queued.id not in found
+    await recorder.stop()
+
+
+async def test_a_database_that_is_locked_delays_loading_but_not_recording(embedded: Database, tmp_path: Path) -> None:
+    recorder = await started(embedded, tmp_path)
+    made = intent()
+    async with embedded.unit("default") as unit:
+        await unit.bump("rules")
+        await recorder.record(made)
+        flushing = asyncio.create_task(recorder.flush())
+        await recorder.record(outcome(made))
+        assert recorder.healthy
+    async with asyncio.timeout(15):
+        await flushing
+    await recorder.flush()
+    assert (await entries(embedded))[made.id].outcome == "result"
+    await recorder.stop()
+
+
+async def test_a_database_that_is_gone_leaves_the_journal_for_the_next_start(
+    embedded: Database, tmp_path: Path
+) -> None:  # fmt: skip
+    recorder = JournalRecorder(tmp_path / "journal", tmp_path / "missing" / "callgate.db")
+    await recorder.start()
+    made = intent()
+    await recorder.record(made)
+    with pytest.raises(Refused) as caught:
+        await recorder.flush()
+    assert caught.value.code == "store_unavailable"
+    await recorder.stop()
+    assert len(list((tmp_path / "journal").iterdir())) == 1
+    again = await started(embedded, tmp_path)
+    assert (await entries(embedded))[made.id].outcome == "unknown"
+    await again.stop()
+
+
+async def test_an_outcome_in_a_later_file_closes_the_intent_of_an_earlier_one(
+    embedded: Database, tmp_path: Path
+) -> None:  # fmt: skip
+    directory = tmp_path / "journal"
+    directory.mkdir()
+    made = intent()
+    segment = Segment.create(directory / "1.journal", 4096)
+    segment.append(journal.msgspec.json.encode(made) + b"\n")
+    segment.close()
+    segment = Segment.create(directory / "2.journal", 4096)
+    segment.append(journal.msgspec.json.encode(outcome(made)) + b"\n")
+    segment.close()
+    recorder = await started(embedded, tmp_path)
+    assert (await entries(embedded))[made.id].outcome == "result"
+    await recorder.stop()
