@@ -12,6 +12,8 @@ from callgate import clock
 
 TOKEN_PREFIX = "cgt_"  # noqa: S105  a public prefix, not a secret
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
+_SHIFTS = tuple(range(120, -1, -10))
 _TOKEN = re.compile(r"cgt_[A-Za-z0-9_-]{43}")
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]|_(?!_)){0,30}[a-z0-9]|[a-z0-9]")
 
@@ -19,11 +21,7 @@ _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]|_(?!_)){0,30}[a-z0-9]|[a-z0-9]")
 def new_id(prefix: str) -> str:
     """A fresh row id such as `ups_01jd…`; ids made later sort later (to the millisecond)."""
     value = (int(clock.now() * 1000) << 80) | int.from_bytes(clock.random_bytes(10), "big")
-    chars = []
-    for _ in range(26):
-        chars.append(_ALPHABET[value & 31])
-        value >>= 5
-    return f"{prefix}_{''.join(reversed(chars))}"
+    return f"{prefix}_{''.join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])}"
 
 
 def new_token() -> str:

@@ -30,6 +30,9 @@ _OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncache-control: no-s
 _OTHER = b"HTTP/1.1 %d -\r\ncontent-type: application/json\r\ncache-control: no-store\r\ncontent-length: %d\r\n\r\n"
 
 
+_INTENT, _OUTCOME = m.IntentDurable(), m.OutcomeDurable()
+
+
 class Lane:
     """Decides which requests the fast path takes."""
 
@@ -118,7 +121,7 @@ class FastCall:
             done(self, effect)
 
     def _record(self, effect: Any) -> None:
-        durable = m.IntentDurable() if isinstance(effect, m.RecordIntent) else m.OutcomeDurable()
+        durable = _INTENT if type(effect) is m.RecordIntent else _OUTCOME
 
         def recorded(error: BaseException | None) -> None:
             self.post(durable if error is None else m.RecordFailed())

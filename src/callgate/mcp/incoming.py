@@ -6,6 +6,7 @@ Fail closed: size, time, depth, media types and routing headers are refused befo
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -76,10 +77,14 @@ async def read_body(receive: Receive, given: Mapping[str, str], limit: int) -> b
 
 def check_media_types(given: Mapping[str, str]) -> bool:
     """Refuse what is not JSON, or a client that takes no JSON; says whether it takes event streams."""
-    kind = given.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
+    return _media_types(given.get("content-type", ""), given.get("accept", "*/*"))
+
+
+@lru_cache(maxsize=256)
+def _media_types(content_type: str, accepted: str) -> bool:
+    if content_type.partition(";")[0].strip().lower() != "application/json":
         raise Refused("unsupported_media_type")
-    accept = {part.partition(";")[0].strip().lower() for part in given.get("accept", "*/*").split(",")}
+    accept = {part.partition(";")[0].strip().lower() for part in accepted.split(",")}
     if not accept & {"*/*", "application/*", "application/json"}:
         raise Refused("not_acceptable")
     return bool(accept & {"*/*", "text/*", "text/event-stream"})

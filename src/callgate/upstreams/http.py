@@ -26,6 +26,7 @@ from callgate.wire import eras, headers, jsonrpc
 CLIENT_INFO = b'{"name":"callgate","version":"1"}'
 _MAX_ERROR_BODY = 64 * 1024
 _RESUME_SECONDS = 1.0
+_MAX_HEADS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,8 @@ class HttpConversation:
         self.lost = False
         self.reopen: Callable[[], asyncio.Future[HttpConversation]] | None = None
         self._next = 0
+        self._heads: dict[tuple[str, str | None], bytes] = {}
+        self._envelope = b""
 
     def start(self, sent: Sent, sink: Sink | None = None) -> "HttpExchange":
         """Send one request now."""
@@ -103,14 +106,27 @@ class HttpConversation:
         exchange.send()
         return exchange
 
-    def post_head(self, sent_method: str, name: str | None, size: int, more: tuple[tuple[str, str], ...] = ()) -> bytes:
-        """The head of a POST."""
+    def post_head(self, method: str, name: str | None, size: int, more: tuple[tuple[str, str], ...] = ()) -> bytes:
+        """The head of a POST. Heads repeat from call to call, so all but the length is kept."""
+        key = (method, name)
+        kept = self._heads.get(key) if not more else None
+        if kept is None:
+            whole = build_head("POST", self.place.target, [*self._fields(method, name), *more], 0)
+            kept, _, _ = whole.rpartition(b"Content-Length: 0\r\n")
+            if more or (self.era == eras.LEGACY and not self.version):
+                return kept + b"Content-Length: %d\r\n\r\n" % size
+            if len(self._heads) >= _MAX_HEADS:
+                self._heads.clear()
+            self._heads[key] = kept
+        return kept + b"Content-Length: %d\r\n\r\n" % size
+
+    def _fields(self, method: str, name: str | None) -> list[tuple[str, str]]:
         fields = [("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream")]
         if self.era == eras.MODERN:
-            fields += [("MCP-Protocol-Version", self.version), ("Mcp-Method", sent_method)]
-            if name is not None and sent_method in eras.NAME_MEMBERS:
+            fields += [("MCP-Protocol-Version", self.version), ("Mcp-Method", method)]
+            if name is not None and method in eras.NAME_MEMBERS:
                 fields.append(("Mcp-Name", headers.encode_value(name)))
-        return build_head("POST", self.place.target, [*fields, *self._legacy_fields(), *more], size)
+        return [*fields, *self._legacy_fields()]
 
     def get_head(self, last_id: str | None) -> bytes:
         """The head of the handshake era's GET stream."""
@@ -140,6 +156,18 @@ class HttpConversation:
             if sent.log_level is not None:
                 extra[eras.LOG_LEVEL_KEY] = jsonrpc.encoded(sent.log_level)
         return extra
+
+    def params(self, sent: Sent, own_id: bytes) -> bytes:
+        """The params as they are sent. The usual case has the same addition each time."""
+        usual = not sent.progress and sent.log_level is None
+        if not usual or b'"_meta"' in sent.params:
+            return enveloped(sent.params, self.meta(sent, own_id))
+        if self.era == eras.LEGACY:
+            return sent.params
+        if not self._envelope:
+            self._envelope = b'"_meta":' + jsonrpc.joined(self.meta(sent, own_id)) + b"}"
+        inner = sent.params[:-1].rstrip()
+        return inner + (self._envelope if inner == b"{" else b"," + self._envelope)
 
     async def tell(self, body: bytes, method: str) -> None:
         """POST a notification or a response; the answer says nothing. Raises `Refused`."""
@@ -183,18 +211,16 @@ class HttpExchange(Inbox):
         self.session: str | None = None  # what the answer's head named
         self._conversation = conversation
         self._sent = sent
-        self._reader = MessageReader(own_id, self.emit, self._other)
         self._body: JsonBody | EventStream | None = None
         self._error = b""
         self._ticket: Ticket | None = None
         self._again = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] | None = None
 
     def send(self) -> None:
         """Write the request."""
         conversation, sent = self._conversation, self._sent
-        params = enveloped(sent.params, conversation.meta(sent, self.own_id))
-        body = jsonrpc.request(self.own_id, sent.method, params)
+        body = jsonrpc.request(self.own_id, sent.method, conversation.params(sent, self.own_id))
         head = conversation.post_head(sent.method, sent.name, len(body), sent.mirrored)
         place = conversation.place
         self._ticket = conversation.pool.send(place.target, place.policy, head, body, self, place.limits)
@@ -212,14 +238,17 @@ class HttpExchange(Inbox):
             elif lower == b"mcp-session-id":
                 self.session = value.decode("latin-1")
         if status == 200 and kind == b"application/json":
-            self._body = JsonBody(self.own_id, self.emit, self._reader)
+            self._body = JsonBody(self._reader())
         elif status == 200 and kind == b"text/event-stream":
             cap = self._conversation.place.limits.response_bytes
-            self._body = EventStream(self.own_id, self.emit, self._reader, cap)
+            self._body = EventStream(self._reader(), cap)
         elif status == 200:
             self._fail(
                 Refused("upstream_invalid", "The server answered with something that is neither JSON nor events.")
             )
+
+    def _reader(self) -> MessageReader:
+        return MessageReader(self.own_id, self.emit, self._other)
 
     def on_chunk(self, data: bytes) -> None:
         """The next bytes of the body."""
@@ -292,7 +321,7 @@ class HttpExchange(Inbox):
         if status in (401, 403):
             self.emit(Failed("upstream_unavailable", "The server refused our credential.", False))
         elif 400 <= status < 500 and self._is_error(self._error):
-            self._reader.message(self._error)
+            self._reader().message(self._error)
         elif 300 <= status < 400:
             self.emit(Failed("upstream_invalid", "The server redirects; enter the address it redirects to.", False))
         elif status >= 500:
@@ -356,7 +385,7 @@ class HttpExchange(Inbox):
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
             ticket.abort()
-        for task in tuple(self._tasks):
+        for task in tuple(self._tasks or ()):
             task.cancel()
 
     def _pause(self) -> None:
@@ -369,6 +398,8 @@ class HttpExchange(Inbox):
 
     def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
         task = asyncio.get_running_loop().create_task(work)
+        if self._tasks is None:
+            self._tasks = set()
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
