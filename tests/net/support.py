@@ -125,7 +125,7 @@ class Recorder:
 
 
 class ShiftedClock:
-    """The real monotonic clock, put forward at will. Install with `monkeypatch.setattr(clock, "monotonic", shifted)`."""
+    """The real monotonic clock, put forward at will; to be set in place of `clock.monotonic`."""
 
     def __init__(self) -> None:
         self.real = clock.monotonic
@@ -138,7 +138,7 @@ class ShiftedClock:
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop run until something is so (bounded)."""
     async with asyncio.timeout(15):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  what is waited for has no event of its own
             await asyncio.sleep(0.005)
 
 

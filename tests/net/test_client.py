@@ -51,8 +51,17 @@ async def test_a_redirect_is_handed_back_and_not_followed(client: Client, peer: 
 
 @pytest.mark.parametrize(
     "url",
-    ["http://169.254.169.254/latest/meta-data/", "http://[fd00:ec2::254]/", "http://127.0.0.1/", "http://localhost/"]
-    + ["http://[::ffff:127.0.0.1]/", "http://10.0.0.1/", "http://user@1.1.1.1/", "gopher://1.1.1.1/", "http://0/"],
+    [
+        "http://169.254.169.254/latest/meta-data/",
+        "http://[fd00:ec2::254]/",
+        "http://127.0.0.1/",
+        "http://localhost/",
+        "http://[::ffff:127.0.0.1]/",
+        "http://10.0.0.1/",
+        "http://user@1.1.1.1/",
+        "gopher://1.1.1.1/",
+        "http://0/",
+    ],
 )
 async def test_a_forbidden_url_is_refused_before_anything_is_sent(client: Client, url: str) -> None:
     with pytest.raises(EgressRefused) as caught:
@@ -70,11 +79,10 @@ async def test_a_body_over_the_readers_cap_closes_the_connection(client: Client,
 async def test_what_came_before_a_break_is_delivered_and_then_the_error(client: Client, peer: Peer) -> None:
     peer.script = answers(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf", close=True)
     response = await client.request("GET", peer.url(), policy=LOOPBACK)
-    got = b""
+    chunks = response.chunks()
+    assert await anext(chunks) == b"half"
     with pytest.raises(PeerClosed):
-        async for chunk in response.chunks():
-            got += chunk
-    assert got == b"half"
+        await anext(chunks)
 
 
 async def test_an_error_before_the_head_is_raised_by_the_request(client: Client, peer: Peer) -> None:

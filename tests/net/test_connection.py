@@ -33,9 +33,13 @@ GOOD = [
     (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"hello"),
     (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\n\r\n", b"hello"),
     (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Trailer: 1\r\n\r\n", b"hello"),
-    (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"hello"),
+    (
+        b"HTTP/1.1 100 \r\n\r\nHTTP/1.1 103 \r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        b"hello",
+    ),
     (b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n", b""),
     (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+    (b"HTTP/1.1 200 OK\r\nKeep-Alive: max=5, timeout=x\r\nContent-Length: 5\r\n\r\nhello", b"hello"),
     (b"HTTP/1.1 500\r\nContent-Length: 5\r\n\r\nhello", b"hello"),
     (b"HTTP/1.1 200 OK\r\nContent-Encoding: identity\r\nContent-Length: 5\r\n\r\nhello", b"hello"),
     (b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\nContent-Length: 5\r\n\r\nhello", b"hello"),
@@ -114,6 +118,7 @@ MALFORMED = [
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 9999999999999999999\r\n\r\nok",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nok\r\n0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\nok\r\n0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\nok\r\n0\r\n\r\n",
@@ -338,7 +343,7 @@ async def test_a_stream_without_total_limit_lives_as_long_as_it_speaks(pool, pee
     peer.script = stream
     recorder = send(pool, peer, limits=Limits(first_byte=60, idle=60, total=None))
     for number in range(100):
-        await until(lambda: recorder.body.count(b"data:") == number + 1)
+        await until(lambda seen=number + 1: recorder.body.count(b"data:") == seen)
         shifted.ahead += 50
         pool._sweep()
         go_on.set()
@@ -397,6 +402,29 @@ async def test_a_paused_ticket_stops_the_server_and_resume_goes_on(pool, peer) -
     assert len((await recorder.wait()).body) == total
 
 
+async def test_a_ticket_may_be_paused_before_its_connection_is_open(pool, peer) -> None:
+    answered = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(2):
+            await read_request(reader)
+            writer.write(OK)
+            await writer.drain()
+            answered.set()
+
+    peer.script = script
+    recorder = send(pool, peer)
+    recorder.ticket.pause()
+    await asyncio.wait_for(answered.wait(), 5)
+    assert recorder.calls == []
+    recorder.ticket.resume()
+    assert (await recorder.wait()).body == b"ok"
+    recorder.ticket.pause()  # after the end it concerns nobody
+    recorder.ticket.resume()
+    assert (await send(pool, peer).wait()).body == b"ok"
+    assert peer.connections == 1
+
+
 async def until_still(value) -> None:
     """Wait until a number stops changing."""
     async with asyncio.timeout(10):
@@ -452,9 +480,22 @@ async def test_a_handler_that_raises_hurts_only_its_own_exchange(pool, peer) -> 
 # --- fuzz ------------------------------------------------------------------------------------------------------
 
 _PIECES = st.sampled_from(
-    [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.0 404 \r\n", b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b"\r\n"]
-    + [b"abc", b"3\r\nabc\r\n", b"0\r\n\r\n", b"Connection: close\r\n", b"HTTP/1.1 100 \r\n\r\n", b"\x00", b"\n", b"x: y\r\n"]
-)  # fmt: skip
+    [
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.0 404 \r\n",
+        b"HTTP/1.1 100 \r\n\r\n",
+        b"Content-Length: 3\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Connection: close\r\n",
+        b"x: y\r\n",
+        b"\r\n",
+        b"\n",
+        b"\x00",
+        b"abc",
+        b"3\r\nabc\r\n",
+        b"0\r\n\r\n",
+    ]
+)
 
 
 @given(st.lists(_PIECES | st.binary(max_size=20), max_size=12))

@@ -16,8 +16,17 @@ EVERYTHING = TargetPolicy(allow_private=True, allowed_networks=(ip_network("0.0.
 
 @pytest.mark.parametrize(
     "text",
-    ["1.1.1.1", "8.8.8.8", "93.184.216.34", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "2a00:1450:4001::8a"]
-    + ["64:ff9b::808:808", "::ffff:8.8.8.8"],
+    [
+        "1.1.1.1",
+        "8.8.8.8",
+        "93.184.216.34",
+        "172.32.0.1",
+        "100.128.0.1",
+        "2606:4700::1111",
+        "2a00:1450:4001::8a",
+        "64:ff9b::808:808",
+        "::ffff:8.8.8.8",
+    ],
 )
 def test_a_public_address_is_reached_by_default(text: str) -> None:
     check_address(ip_address(text), DEFAULT)

@@ -412,8 +412,20 @@ def test_a_method_that_is_not_known_is_refused(method: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("X\r\nY", "1"), ("X Y", "1"), ("", "1"), ("X", "a\r\nY: 1"), ("X", "a\nb"), ("X", "a\x00"), ("X", "a\x7f")]
-    + [("X", "\u2028"), ("Host", "x"), ("content-length", "5"), ("Transfer-Encoding", "chunked"), ("Connection", "x")],
+    [
+        ("X\r\nY", "1"),
+        ("X Y", "1"),
+        ("", "1"),
+        ("X", "a\r\nY: 1"),
+        ("X", "a\nb"),
+        ("X", "a\x00"),
+        ("X", "a\x7f"),
+        ("X", "\u2028"),
+        ("Host", "x"),
+        ("content-length", "5"),
+        ("Transfer-Encoding", "chunked"),
+        ("Connection", "x"),
+    ],
 )
 def test_a_header_that_could_smuggle_is_refused(name: str, value: str) -> None:
     with pytest.raises(ValueError, match="header"):

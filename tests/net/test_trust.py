@@ -1,7 +1,9 @@
 """TLS: the name is checked, the address is pinned, the context is made once. The authority is made here, for a day."""
 
-import datetime
+import asyncio
+import datetime as dt
 import ssl
+import warnings
 from collections.abc import AsyncIterator
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -14,12 +16,12 @@ from cryptography.x509.oid import NameOID
 
 from callgate import clock
 from callgate.net.client import Client
-from callgate.net.errors import EgressError, TlsFailed
+from callgate.net.errors import ConnectFailed, TlsFailed
 from callgate.net.policy import TargetPolicy
 from callgate.net.pool import Pool
 from callgate.net.resolve import Resolver
 from callgate.net.trust import TlsContexts, Trust
-from tests.net.support import Peer, answers
+from tests.net.support import Peer
 
 NETWORKS = (ip_network("127.0.0.0/8"),)
 
@@ -39,15 +41,15 @@ class Authority:
         self.path.write_bytes(builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
     def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-        now = datetime.datetime.fromtimestamp(clock.now(), datetime.UTC)
+        now = dt.datetime.fromtimestamp(clock.now(), dt.UTC)
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self.name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
+            .not_valid_before(now - dt.timedelta(hours=1))
+            .not_valid_after(now + dt.timedelta(days=1))
         )
 
     def server(self, *names: str) -> ssl.SSLContext:
@@ -122,22 +124,33 @@ async def test_an_unknown_authority_is_refused(named, tls_peer) -> None:
 
 
 async def test_a_server_without_tls_is_an_error_of_tls(named, peer, authority) -> None:
-    peer.script = answers(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", close=True)
-    with pytest.raises(EgressError):
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        await reader.read()
+
+    peer.script = plain
+    with pytest.raises(TlsFailed):
         await named.request("GET", peer.url(scheme="https", host="mcp.example"), policy=believing(authority))
 
 
-async def test_an_old_protocol_version_is_refused(named, authority) -> None:
+@pytest.fixture
+async def old_peer(authority: Authority) -> AsyncIterator[Peer]:
     context = authority.server("mcp.example")
-    with pytest.warns(DeprecationWarning):
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
         context.minimum_version = ssl.TLSVersion.TLSv1
         context.maximum_version = ssl.TLSVersion.TLSv1_1
     context.set_ciphers("ALL:@SECLEVEL=0")
-    old = Peer(tls=context)
-    await old.start()
-    with pytest.raises(TlsFailed):
-        await named.request("GET", old.url(scheme="https", host="mcp.example"), policy=believing(authority))
-    await old.stop()
+    peer = Peer(tls=context)
+    await peer.start()
+    yield peer
+    await peer.stop()
+
+
+async def test_an_old_protocol_version_is_refused(named, old_peer, authority) -> None:
+    with pytest.raises((TlsFailed, ConnectFailed)):
+        await named.request("GET", old_peer.url(scheme="https", host="mcp.example"), policy=believing(authority))
 
 
 def test_one_context_is_made_per_trust_setting(authority: Authority) -> None:

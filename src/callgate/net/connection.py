@@ -106,10 +106,6 @@ class Connection(asyncio.Protocol):
         if ticket.paused:
             self.pause()
 
-    @property
-    def idle(self) -> bool:
-        return self._ticket is None and not self.gone
-
     def check(self, now: float) -> None:
         """End the exchange if one of its limits of time has passed."""
         ticket = self._ticket

@@ -37,7 +37,7 @@ async def dial(
         except TimeoutError:
             why = f"{address} did not answer"
         except OSError as error:
-            why = f"{address}: {os.strerror(error.errno) if error.errno else error}"
+            why = f"{address} {_reason(error)}"
     raise ConnectFailed(f"No connection to {target.host} on port {target.port}: {why}.")
 
 
@@ -51,6 +51,12 @@ async def _attempt(target: Target, address: str, context: ssl.SSLContext | None,
         server_hostname=target.host if context is not None else None,
     )
     return connection
+
+
+def _reason(error: OSError) -> str:
+    if error.errno:
+        return f"says: {os.strerror(error.errno)}"
+    return f"failed: {error}" if str(error) else "closed the connection at once"
 
 
 def _tls_reason(error: ssl.SSLError) -> str:
