@@ -25,6 +25,7 @@ _SENTINEL = re.compile(r"=\?base64\?([A-Za-z0-9+/]*={0,2})\?=")
 _LOOKS_SENTINEL = re.compile(r"=\?base64\?.*\?=", re.DOTALL)
 _PLAIN = re.compile(r"[\x20-\x7e]*")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_NUMBER = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,3})?")
 _SAFE_INTEGER = 2**53 - 1
 
 Path = tuple[str, ...]
@@ -71,7 +72,8 @@ def check_modern(headers: Mapping[str, str], version: str, method: str, params: 
     if member is None:
         return
     value = headers.get(NAME)
-    if value is None or decode_value(value) != jsonrpc.text(params.get(member, b"")):
+    decoded = None if value is None else decode_value(value)
+    if decoded is None or decoded != jsonrpc.text(params.get(member, b"")):
         raise Refused("header_mismatch", f"Mcp-Name does not match params.{member} in the body.")
 
 
@@ -111,11 +113,13 @@ def check_mirrored(headers: Mapping[str, str], paths: Mapping[Path, str], argume
     """Refuse `Mcp-Param-*` headers that the schema declares and that are missing or differ from the arguments."""
     for path, token in paths.items():
         name = PARAM_PREFIX + token.lower()
-        expected = _render(_at(arguments, path))
+        value = _at(arguments, path)
+        expected = _render(value)
         given = headers.get(name)
         if expected is None and given is None:
             continue
-        if given is None or expected is None or not _same(decode_value(given), expected):
+        number = not isinstance(value, (str, bool))
+        if given is None or expected is None or not _same(decode_value(given), expected, number):
             raise Refused("header_mismatch", f"The header {name} does not match the argument it mirrors.")
 
 
@@ -137,10 +141,9 @@ def _render(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _same(given: str | None, expected: str) -> bool:
+def _same(given: str | None, expected: str, number: bool) -> bool:
     if given == expected:
         return True
-    try:  # an integer may be written 42 or 42.0
-        return given is not None and float(given) == float(expected)
-    except ValueError:
+    if not number or given is None or _NUMBER.fullmatch(given) is None:
         return False
+    return float(given) == float(expected)  # a number may be written 42 or 42.0

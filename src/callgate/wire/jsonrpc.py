@@ -11,7 +11,8 @@ import msgspec
 
 from callgate.errors import Refused
 
-_OPENING = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{\]}]', re.DOTALL)
+# a string without an end takes all that is left: looking for a later start would cost the square of the length
+_OPENING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{\]}]', re.DOTALL)
 _ID_STARTS = frozenset(b'"-0123456789')
 EMPTY = b"{}"
 
@@ -51,6 +52,8 @@ def parse(body: bytes, max_depth: int = 128) -> Message:
     """
     check_depth(body, max_depth)
     try:
+        if not body.isascii():
+            body.decode("utf-8")  # values that stay raw are not looked into by the decoder
         message = _decode(body)
     except msgspec.ValidationError:
         raise Refused("invalid_request", _why_invalid(body)) from None
@@ -95,7 +98,7 @@ def members(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
         return {}
     try:
         return _decode_members(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refused("invalid_params", "The value must be a JSON object.") from None
 
 

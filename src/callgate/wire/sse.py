@@ -11,6 +11,7 @@ from callgate.errors import Refused
 
 COMMENT = b": keep-alive\n\n"
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+_MARK = b"\xef\xbb\xbf"
 _BREAKS = bytes.maketrans(b"\r\n", b"  ")
 
 
@@ -37,13 +38,13 @@ class SseParser:
         self._id: str | None = None
         self._retry: int | None = None
         self._first = True
+        self._mark = b""
         self._skip_lf = False
 
     def feed(self, chunk: bytes) -> Iterator[SseEvent]:
         """The events that this chunk completes."""
-        if self._first and chunk:
-            self._first = False
-            chunk = chunk.removeprefix(b"\xef\xbb\xbf")
+        if self._first:
+            chunk = self._without_mark(chunk)
         if self._skip_lf and chunk:
             self._skip_lf = False
             chunk = chunk.removeprefix(b"\n")
@@ -58,10 +59,24 @@ class SseParser:
                 yield done
         self._keep(chunk[start:])
 
+    def _without_mark(self, chunk: bytes) -> bytes:
+        """The stream's first bytes without the byte order mark, which may itself come in pieces."""
+        chunk, self._mark = self._mark + chunk, b""
+        if len(chunk) < len(_MARK) and _MARK.startswith(chunk):
+            self._mark = chunk
+            return b""
+        self._first = False
+        return chunk.removeprefix(_MARK)
+
     @property
     def has_data(self) -> bool:
         """Whether the event being read has data lines already."""
         return bool(self._data)
+
+    @property
+    def open_bytes(self) -> int:
+        """Size of the line that has not ended yet."""
+        return self._pending_bytes
 
     def open_line(self) -> bytes:
         """The line that has not ended yet; only worth a look when it is long."""
@@ -100,7 +115,7 @@ class SseParser:
         value = value.removeprefix(b" ")
         if name == b"data":
             self._data.append(value)
-            self._data_bytes += len(value)
+            self._data_bytes += len(value) + 1  # an empty line costs memory too
             self._check(self._data_bytes)
         elif name == b"event":
             self._event = value.decode("utf-8", "replace")
