@@ -1,0 +1,384 @@
+"""The machine as a conversation: events in, effects out. The picture in the module's docstring, line by line."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from callgate.call import model as m
+from callgate.call import pipeline
+from callgate.call.model import InputsGiven, Request
+from callgate.errors import Refused
+from callgate.model.rule import Match, Rule
+from callgate.upstreams.exchange import Answered, Ask, Ended, Failed, Notice, Piece
+from callgate.wire import eras, jsonrpc
+from tests.call.world import FILES as FILES_UPSTREAM
+from tests.call.world import call, definition, kinds, request, snapshot
+
+FINAL = (m.Finish, m.Refuse, m.Abort)
+
+
+def forwarded(asked: Request | None = None) -> pipeline.Call:
+    """A call whose upstream is at work."""
+    machine = call(asked)
+    assert kinds(machine.start()) == ["RecordIntent"]
+    assert kinds(machine.on(m.IntentDurable())) == ["Forward"]
+    return machine
+
+
+def outcome_of(effects: m.Effects) -> str:
+    return next(effect.event.outcome for effect in effects if isinstance(effect, m.RecordOutcome))
+
+
+def test_a_large_result_streams_and_its_last_bytes_wait_for_the_record() -> None:
+    machine = forwarded()
+    pieces = [b"%04d" % number + b"x" * 65532 for number in range(80)]  # 5 MB
+    written = b""
+    for piece in pieces:
+        for effect in machine.on(Piece(piece)):
+            assert isinstance(effect, m.Write)
+            written += effect.data
+    assert written == b"".join(pieces[:-1])
+    assert kinds(machine.on(Ended())) == ["RecordOutcome"]
+    (finish,) = machine.on(m.OutcomeDurable())
+    assert isinstance(finish, m.Finish)
+    assert written + finish.raw == b"".join(pieces)
+
+
+def test_a_cancel_stops_the_upstream_and_is_recorded() -> None:
+    machine = forwarded()
+    effects = machine.on(m.Cancelled())
+    assert kinds(effects) == ["CancelUpstream", "RecordOutcome"]
+    assert outcome_of(effects) == "cancelled"
+    assert machine.on(Answered("result", b"{}")) == ()
+    (last,) = machine.on(m.OutcomeDurable())
+    assert isinstance(last, m.Refuse)
+
+
+def test_a_cancel_before_the_record_never_reaches_the_upstream() -> None:
+    machine = call()
+    machine.start()
+    assert kinds(machine.on(m.Cancelled())) == ["RecordOutcome"]
+    assert machine.on(m.IntentDurable()) == ()
+
+
+def test_the_usual_call_is_recorded_before_and_after() -> None:
+    machine = forwarded()
+    effects = machine.on(Answered("result", b'{"content":[]}'))
+    assert kinds(effects) == ["RecordOutcome"]
+    assert outcome_of(effects) == "result"
+    assert machine.on(m.OutcomeDurable()) == (m.Finish("result", b'{"content":[]}'),)
+    assert machine.on(m.OutcomeDurable()) == ()
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (Answered("result", b'{"content":[],"isError":true}'), "tool_error"),
+        (Answered("error", b'{"code":-1,"message":"no"}'), "rpc_error"),
+        (Answered("result", b"[]"), "upstream_failed"),
+        (Answered("result", b'{"isError":1}'), "result"),
+        (Failed("upstream_timeout", "late"), "upstream_failed"),
+    ],
+)
+def test_each_kind_of_answer_is_recorded_as_what_it_is(answer: object, outcome: str) -> None:
+    machine = forwarded()
+    assert outcome_of(machine.on(answer)) == outcome
+    (last,) = machine.on(m.OutcomeDurable())
+    assert isinstance(last, FINAL)
+
+
+def test_a_start_that_fails_is_a_refusal_on_record() -> None:
+    machine = forwarded()
+    effects = machine.on(m.StartFailed(Refused("upstream_unavailable")))
+    assert outcome_of(effects) == "upstream_failed"
+    (last,) = machine.on(m.OutcomeDurable())
+    assert isinstance(last, m.Refuse)
+    assert machine.on(m.StartFailed(Refused("internal"))) == ()
+
+
+def test_an_upstream_that_stops_in_the_middle_breaks_the_answer_off() -> None:
+    machine = forwarded()
+    machine.on(Piece(b"a" * 10))
+    machine.on(Piece(b"b" * 10))
+    machine.on(Failed("upstream_broke_off"))
+    (last,) = machine.on(m.OutcomeDurable())
+    assert isinstance(last, m.Abort)
+
+
+@pytest.mark.parametrize("status", ["pending_review", "drift_detected", "blocked", "removed"])
+def test_a_tool_that_is_not_trusted_is_refused_and_recorded(status: str) -> None:
+    tool = definition(FILES_UPSTREAM, "odd", status=status)
+    machine = call(request(name="files__odd"), snapshot(tool))
+    effects = machine.start()
+    assert kinds(effects) == ["RecordIntent", "RecordOutcome"]
+    assert outcome_of(effects) == "refused"
+    assert machine.on(m.IntentDurable()) == ()
+    (last,) = machine.on(m.OutcomeDurable())
+    assert isinstance(last, m.Refuse)
+    assert last.refused.code == "tool_not_trusted"
+
+
+def test_a_deny_rule_stops_a_trusted_tool_and_names_itself() -> None:
+    rule = Rule(id="no-reads", title="No reads", effect="deny", match=Match(tool=("read",)))
+    machine = call(known=snapshot(rules=(rule,)))
+    effects = machine.start()
+    intent = effects[0]
+    assert isinstance(intent, m.RecordIntent)
+    assert (intent.event.decision, intent.event.rule, intent.event.ruleset) == ("deny", "no-reads", 7)
+    (last,) = machine.on(m.OutcomeDurable())
+    assert isinstance(last, m.Refuse)
+    assert "No reads" in last.refused.sentence
+
+
+def test_a_decision_that_needs_a_reviewer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = Rule(id="ask", title="Ask", effect="require_approval", match=Match(tool=("read",)))
+    machine = call(known=snapshot(rules=(rule,)))
+    machine.start()
+    (last,) = machine.on(m.OutcomeDurable())
+    assert isinstance(last, m.Refuse)
+    assert last.refused.code == "approval_pending"
+
+
+def test_an_exception_in_a_stage_is_a_recorded_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def explode(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(pipeline, "resolve", explode)
+    machine = call()
+    assert kinds(machine.start()) == ["RecordIntent", "RecordOutcome"]
+    (last,) = machine.on(m.OutcomeDurable())
+    assert isinstance(last, m.Refuse)
+    assert last.refused.code == "internal"
+
+
+def test_an_exception_after_forwarding_stops_the_upstream(monkeypatch: pytest.MonkeyPatch) -> None:
+    def explode(*_: object) -> None:
+        raise ZeroDivisionError
+
+    machine = forwarded()
+    monkeypatch.setattr(pipeline.inspect, "result_outcome", explode)
+    assert kinds(machine.on(Answered("result", b"{}"))) == ["CancelUpstream", "RecordOutcome"]
+
+
+@pytest.mark.parametrize("phase", ["recording", "forwarded", "streaming", "closing"])
+def test_what_is_not_on_record_is_not_let_through(phase: str) -> None:
+    machine = call()
+    machine.start()
+    if phase != "recording":
+        machine.on(m.IntentDurable())
+    if phase == "streaming":
+        machine.on(Piece(b"x"))
+    if phase == "closing":
+        machine.on(Answered("result", b"{}"))
+    effects = machine.on(m.RecordFailed())
+    assert isinstance(effects[-1], m.Abort if phase == "streaming" else m.Refuse)
+    assert machine.on(m.OutcomeDurable()) == ()
+
+
+def test_progress_comes_back_under_the_clients_own_token() -> None:
+    machine = forwarded(request(progress_token=b'"mine"'))
+    raw = jsonrpc.notification("notifications/progress", b'{"progressToken":5,"progress":1,"x":2}')
+    (relay,) = machine.on(Notice("notifications/progress", raw))
+    assert isinstance(relay, m.Relay)
+    assert json.loads(relay.params) == {"progressToken": "mine", "progress": 1, "x": 2}
+
+
+def test_notices_after_the_end_are_dropped() -> None:
+    machine = forwarded(request(progress_token=b"1"))
+    machine.on(Answered("result", b"{}"))
+    raw = jsonrpc.notification("notifications/progress", b'{"progressToken":5,"progress":1}')
+    assert machine.on(Notice("notifications/progress", raw)) == ()
+    assert machine.on(Piece(b"x")) == ()
+    assert machine.on(Ended()) == ()
+    assert machine.on(Failed("upstream_timeout")) == ()
+    assert machine.on(Ask(b"1", "roots/list", b"")) == ()
+    assert machine.on(m.Cancelled()) == ()
+
+
+# -- questions -------------------------------------------------------------------------------------------------------
+
+
+def test_a_live_question_goes_to_a_handshake_client_and_its_answer_back() -> None:
+    machine = forwarded(request(era=eras.LEGACY))
+    (asked,) = machine.on(Ask(b"7", "roots/list", b""))
+    assert asked == m.AskClient((m.InputRequest("q1", "roots/list", b"{}"),))
+    assert machine.on(InputsGiven({"q1": b'{"result":{"roots":[]}}'})) == (
+        m.AnswerUpstream(b"7", b'{"result":{"roots":[]}}'),
+    )
+    assert machine.on(InputsGiven({})) == ()
+
+
+def test_a_lost_peer_ends_a_call_only_while_it_is_being_asked() -> None:
+    machine = forwarded(request(era=eras.LEGACY))
+    assert machine.on(m.PeerLost()) == ()
+    machine.on(Ask(b"7", "roots/list", b""))
+    assert outcome_of(machine.on(m.PeerLost())) == "abandoned"
+
+
+def test_a_live_question_suspends_the_call_of_a_modern_client_and_a_retry_resumes_it() -> None:
+    machine = forwarded()
+    effects = machine.on(Ask(b'"a"', "elicitation/create", b'{"message":"sure?"}'))
+    assert kinds(effects) == ["Suspend", "RecordOutcome"]
+    (finish,) = machine.on(m.OutcomeDurable())
+    assert isinstance(finish, m.Finish)
+    result = json.loads(finish.raw)
+    assert result["resultType"] == "input_required"
+    key = next(iter(result["inputRequests"]))
+    assert result["inputRequests"][key]["method"] == "elicitation/create"
+
+    answers = {key: {"action": "accept", "content": {}}}
+    again = call(request(id="cal_2", params={"requestState": result["requestState"], "inputResponses": answers}))
+    (intent,) = again.start()
+    assert isinstance(intent, m.RecordIntent)
+    assert intent.event.continues == "cal_1"
+    (resume,) = again.on(m.IntentDurable())
+    assert isinstance(resume, m.Resume)
+    assert (resume.waiting.exchange, resume.waiting.ask_id, resume.waiting.replica) == ("cal_1", '"a"', "rep_here")
+    assert json.loads(resume.reply) == {"result": {"action": "accept", "content": {}}}
+
+
+def modern_state(upstream_state: str = "theirs") -> str:
+    machine = forwarded()
+    raw = jsonrpc.encoded({"resultType": "input_required", "requestState": upstream_state, "inputRequests": {}})
+    assert outcome_of(machine.on(Answered("result", raw))) == "input_required"
+    (finish,) = machine.on(m.OutcomeDurable())
+    assert isinstance(finish, m.Finish)
+    return str(json.loads(finish.raw)["requestState"])
+
+
+def test_a_modern_upstreams_state_is_sealed_and_given_back_to_it() -> None:
+    sealed = modern_state()
+    assert "theirs" not in sealed
+    machine = call(request(params={"requestState": sealed, "inputResponses": {}}))
+    machine.start()
+    (forward,) = machine.on(m.IntentDurable())
+    assert isinstance(forward, m.Forward)
+    assert json.loads(forward.target.params)["requestState"] == "theirs"
+
+
+def test_a_modern_result_without_state_passes_as_it_is() -> None:
+    machine = forwarded()
+    raw = b'{"resultType":"input_required","inputRequests":{"a":{"method":"roots/list"}}}'
+    machine.on(Answered("result", raw))
+    assert machine.on(m.OutcomeDurable()) == (m.Finish("result", raw),)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda sealed: {"requestState": sealed[:-2] + "AA"},
+        lambda sealed: {"requestState": 17},
+        lambda sealed: {"requestState": sealed, "arguments": {"other": True}},
+    ],
+)
+def test_a_forged_or_foreign_state_is_refused(spoil: Callable[[str], dict[str, object]]) -> None:
+    machine = call(request(params=spoil(modern_state())))
+    assert kinds(machine.start()) == ["RecordIntent", "RecordOutcome"]
+    (last,) = machine.on(m.OutcomeDurable())
+    assert isinstance(last, m.Refuse)
+    assert last.refused.code == "invalid_params"
+
+
+def test_an_expired_state_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    sealed = modern_state()
+    real = pipeline.state.clock.now
+    monkeypatch.setattr(pipeline.state.clock, "now", lambda: real() + 3600)
+    machine = call(request(params={"requestState": sealed}))
+    machine.start()
+    (last,) = machine.on(m.OutcomeDurable())
+    assert isinstance(last, m.Refuse)
+
+
+def test_the_rounds_of_a_modern_upstream_are_run_for_a_handshake_client() -> None:
+    machine = forwarded(request(era=eras.LEGACY))
+    raw = jsonrpc.encoded(
+        {
+            "resultType": "input_required",
+            "requestState": "s1",
+            "inputRequests": {"a": {"method": "elicitation/create", "params": {}}, "b": {"method": "roots/list"}},
+        }
+    )
+    (asked,) = machine.on(Answered("result", raw))
+    assert isinstance(asked, m.AskClient)
+    assert [question.key for question in asked.requests] == ["a", "b"]
+    replies = {"a": b'{"error":{"code":-1}}', "b": b'{"result":{"roots":[]}}'}
+    (forward,) = machine.on(InputsGiven(replies))
+    assert isinstance(forward, m.Forward)
+    params = json.loads(forward.target.params)
+    assert params["inputResponses"] == {"a": {"action": "cancel"}, "b": {"roots": []}}
+    assert params["requestState"] == "s1"
+    machine.on(Answered("result", b'{"resultType":"complete","content":[]}'))
+    assert kinds(machine.on(m.OutcomeDurable())) == ["Finish"]
+
+
+def test_a_question_that_the_client_does_not_answer_ends_the_call() -> None:
+    machine = forwarded(request(era=eras.LEGACY))
+    raw = b'{"resultType":"input_required","inputRequests":{"b":{"method":"roots/list"}}}'
+    machine.on(Answered("result", raw))
+    effects = machine.on(InputsGiven({"b": b'{"error":{"code":-1}}'}))
+    assert outcome_of(effects) == "upstream_failed"
+
+
+def test_rounds_without_questions_end_at_ten() -> None:
+    machine = forwarded(request(era=eras.LEGACY))
+    raw = b'{"resultType":"input_required","requestState":"again"}'
+    for _ in range(10):
+        assert kinds(machine.on(Answered("result", raw))) == ["Forward"]
+    assert outcome_of(machine.on(Answered("result", raw))) == "upstream_failed"
+
+
+def test_a_question_without_a_method_is_an_invalid_answer() -> None:
+    machine = forwarded(request(era=eras.LEGACY))
+    raw = b'{"resultType":"input_required","inputRequests":{"b":{}}}'
+    assert outcome_of(machine.on(Answered("result", raw))) == "upstream_failed"
+
+
+# -- whatever happens ------------------------------------------------------------------------------------------------
+
+EVENTS = st.sampled_from(
+    [
+        m.IntentDurable(),
+        m.OutcomeDurable(),
+        m.RecordFailed(),
+        m.Cancelled(),
+        m.PeerLost(),
+        m.StartFailed(Refused("upstream_unavailable")),
+        InputsGiven({"q1": b'{"result":{}}'}),
+        Notice("notifications/progress", b'{"params":{"progressToken":1,"progress":1}}'),
+        Ask(b"1", "roots/list", b"{}"),
+        Answered("result", b'{"content":[]}'),
+        Answered("result", b'{"resultType":"input_required","requestState":"s"}'),
+        Answered("error", b'{"code":1,"message":""}'),
+        Piece(b"x" * 10),
+        Ended(),
+        Failed("upstream_timeout"),
+        object(),
+    ]
+)
+
+
+@given(st.lists(EVENTS, max_size=25), st.sampled_from([eras.MODERN, eras.LEGACY]), st.booleans())
+def test_no_order_of_events_breaks_the_promises(events: list[object], era: str, trusted: bool) -> None:
+    tool = definition(FILES_UPSTREAM, "odd", status="trusted" if trusted else "pending_review")
+    machine = call(request(name="files__odd", era=era, progress_token=b"1"), snapshot(tool))
+    intent = outcome = failed = False
+    finals = 0
+    effects = list(machine.start())
+    assert isinstance(effects[0], m.RecordIntent)
+    for event in events:
+        intent = intent or isinstance(event, m.IntentDurable)
+        failed = failed or isinstance(event, m.RecordFailed)
+        recorded = any(isinstance(effect, m.RecordOutcome) for effect in effects)
+        outcome = outcome or (recorded and isinstance(event, m.OutcomeDurable))
+        fresh = machine.on(event)
+        for effect in fresh:
+            assert trusted or not isinstance(effect, m.Forward | m.Resume)
+            assert intent or not isinstance(effect, m.Forward | m.Resume | m.Write | m.Relay)
+            assert outcome or not isinstance(effect, m.Finish)
+            finals += isinstance(effect, FINAL)
+            assert not isinstance(effect, FINAL) or outcome or failed
+        effects += fresh
+    assert finals <= 1
