@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from callgate import clock
+from callgate.call import inspect, pipeline
 from callgate.call import model as m
-from callgate.call import pipeline
 from callgate.call.model import InputsGiven, Request
 from callgate.errors import Refused
 from callgate.model.rule import Match, Rule
@@ -159,7 +160,7 @@ def test_an_exception_after_forwarding_stops_the_upstream(monkeypatch: pytest.Mo
         raise ZeroDivisionError
 
     machine = forwarded()
-    monkeypatch.setattr(pipeline.inspect, "result_outcome", explode)
+    monkeypatch.setattr(inspect, "result_outcome", explode)
     assert kinds(machine.on(Answered("result", b"{}"))) == ["CancelUpstream", "RecordOutcome"]
 
 
@@ -284,8 +285,8 @@ def test_a_forged_or_foreign_state_is_refused(spoil: Callable[[str], dict[str, o
 
 def test_an_expired_state_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     sealed = modern_state()
-    real = pipeline.state.clock.now
-    monkeypatch.setattr(pipeline.state.clock, "now", lambda: real() + 3600)
+    real = clock.now
+    monkeypatch.setattr(clock, "now", lambda: real() + 3600)
     machine = call(request(params={"requestState": sealed}))
     machine.start()
     (last,) = machine.on(m.OutcomeDurable())
