@@ -93,10 +93,11 @@ class Mail:
             try:
                 async with self._db.unit(None) as unit:
                     found = await box.take(unit, self._replica)
-                for kind, body in found:
-                    await self._deliver(kind, body)
             except Refused as refused:
                 _log.warning("mail_failed", code=refused.code)
+                continue
+            for kind, body in found:
+                await self._deliver(kind, body)
 
     async def _deliver(self, kind: str, body: bytes) -> None:
         opened = self._key.open(body)
@@ -104,4 +105,7 @@ class Mail:
         if opened is None or handler is None:
             _log.warning("mail_dropped", kind=kind if handler else "unknown")
             return
-        await handler(opened)
+        try:
+            await handler(opened)
+        except Refused as refused:  # one message that cannot be handled takes no other along
+            _log.warning("mail_refused", kind=kind, code=refused.code)

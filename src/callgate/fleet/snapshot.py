@@ -62,7 +62,7 @@ def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
     snapshot = replace(snapshot, revisions=MappingProxyType(dict(delta.revisions)))
     if delta.upstreams or delta.gone_upstreams:
         snapshot = _upstreams(snapshot, delta)
-    if delta.states:
+    if delta.states or delta.gone_upstreams:
         states = _merged(snapshot.states, ((state.upstream, state) for state in delta.states), delta.gone_upstreams)
         snapshot = replace(snapshot, states=states)
     if delta.definitions or delta.gone_definitions:
@@ -119,7 +119,11 @@ def _definitions(snapshot: Snapshot, delta: Delta) -> Snapshot:
         if new.kind in public:
             public[new.kind][new.public_name] = new
     by_upstream: dict[str, Mapping[Key, Definition]] = dict(snapshot.by_upstream)
-    by_upstream.update((upstream, MappingProxyType(entries)) for upstream, entries in touched.items())
+    for upstream, entries in touched.items():
+        if entries:
+            by_upstream[upstream] = MappingProxyType(entries)
+        else:
+            by_upstream.pop(upstream, None)
     return replace(
         snapshot,
         definitions=MappingProxyType(definitions),

@@ -41,6 +41,7 @@ class Fleet:
         self._checked = 0.0
         self._wake = asyncio.Event()
         self._lock = asyncio.Lock()
+        self._untold: dict[str, set[str]] = {}
         self._subscribers: dict[int, OnChange] = {}
         self._next = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -86,7 +87,10 @@ class Fleet:
         return {tenant: dict(snapshot.revisions) for tenant, snapshot in self._snapshots.items()}
 
     def subscribe(self, callback: OnChange) -> Callable[[], None]:
-        """Be told (tenant, aggregates) after each swap; the returned function takes it back."""
+        """Be told (tenant, aggregates) after each swap; the returned function takes it back.
+
+        What moved is told in the end even if a look fails half-way. A callback must not raise.
+        """
         self._next += 1
         number = self._next
         self._subscribers[number] = callback
@@ -95,12 +99,23 @@ class Fleet:
     async def refresh(self) -> None:
         """Look now. Raises `Refused("store_unavailable")`."""
         async with self._lock:
+            began = clock.monotonic()  # what is read is at least this new
             async with self._db.unit(None, write=False) as unit:
                 known = await revisions.of_all(unit)
                 everybody = await tenants.all_ids(unit)
             for tenant in everybody:
                 await self._catch_up(tenant, known.get(tenant, {}))
-            self._checked = clock.monotonic()
+            for tenant in self._snapshots.keys() - set(everybody):
+                del self._snapshots[tenant]
+            self._checked = began
+            self._tell()
+
+    def _tell(self) -> None:
+        """Tell what moved, once every view is good again: those who are told look at it."""
+        untold, self._untold = self._untold, {}
+        for tenant, moved in untold.items():
+            for callback in tuple(self._subscribers.values()):
+                callback(tenant, frozenset(moved))
 
     async def refresh_now(self, tenant: str) -> None:
         """Make one's own change visible here before answering; failing is no harm, the poll follows."""
@@ -109,6 +124,7 @@ class Fleet:
             await self.refresh()
 
     async def _catch_up(self, tenant: str, current: Mapping[str, int]) -> None:
+        """Swap in a tenant's next snapshot, and note what is to be told."""
         snapshot = self._snapshots.get(tenant) or Snapshot(tenant)
         if tenant in self._snapshots and dict(snapshot.revisions) == dict(current):
             return
@@ -121,8 +137,7 @@ class Fleet:
         self._snapshots[tenant] = fresh
         moved = {name for name, number in delta.revisions.items() if number != snapshot.revisions.get(name, 0)}
         if moved:
-            for callback in tuple(self._subscribers.values()):
-                callback(tenant, frozenset(moved))
+            self._untold.setdefault(tenant, set()).update(moved)
 
     def _woken(self, payload: str) -> None:
         if not payload.startswith("mail:"):

@@ -15,6 +15,7 @@ from callgate.model.caller import Caller
 from callgate.model.person import Person, Token
 from callgate.store import people, tokens
 from callgate.store.engine import Database
+from callgate.store.people import AGGREGATE
 
 _NEGATIVE_SECONDS = 5.0
 _MAX_KNOWN = 200_000
@@ -30,7 +31,8 @@ class TokenCache:
         self._known: OrderedDict[bytes, Caller] = OrderedDict()
         self._unknown: OrderedDict[bytes, float] = OrderedDict()
         self._asking: dict[bytes, asyncio.Task[Caller]] = {}
-        self._seen: dict[str, int] = {}
+        # what was read of the store before now is in no cache yet
+        self._seen = {tenant: seen.get(AGGREGATE, 0) for tenant, seen in fleet.revisions().items()}
         self._epoch = 0
         self._stop = fleet.subscribe(self._on_change)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -56,15 +58,21 @@ class TokenCache:
         task = self._asking.get(digest)
         if task is None:
             task = self._asking[digest] = asyncio.ensure_future(self._ask(digest))
-            task.add_done_callback(lambda _: self._asking.pop(digest, None))
+            task.add_done_callback(lambda done: self._asked(digest, done))
         return await asyncio.shield(task)
+
+    def _asked(self, digest: bytes, done: asyncio.Task[Caller]) -> None:
+        self._asking.pop(digest, None)
+        if not done.cancelled():
+            done.exception()  # everybody who waited may be gone by now
 
     async def _ask(self, digest: bytes) -> Caller:
         epoch = self._epoch
         async with self._db.unit(None, write=False) as unit:
             row = await tokens.find(unit, digest)
         if row is None:
-            self._remember_unknown(digest)
+            if epoch == self._epoch:  # else it may have been issued while we read
+                self._remember_unknown(digest)
             raise Refused("invalid_token")
         caller = self._caller(*row)
         if epoch == self._epoch:  # nothing changed while we read: safe to keep
@@ -108,10 +116,10 @@ class TokenCache:
     def _on_change(self, tenant: str, aggregates: frozenset[str]) -> None:
         if "agents" in aggregates:
             self._forget(lambda caller: caller.tenant == tenant and caller.agent is not None)
-        if "identity" in aggregates:
+        if AGGREGATE in aggregates:
             self._epoch += 1
             self._unknown.clear()
-            revision = self._fleet.view(tenant).revisions.get("identity", 0)
+            revision = self._fleet.view(tenant).revisions.get(AGGREGATE, 0)
             task = asyncio.ensure_future(self._evict(tenant, revision))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
