@@ -7,7 +7,7 @@ arguments (never the client's headers). Fail closed: arguments that cannot be re
 import msgspec
 
 from callgate.call.model import Request, Target
-from callgate.upstreams.http import Sent
+from callgate.upstreams.exchange import Sent
 from callgate.wire import headers, jsonrpc
 
 

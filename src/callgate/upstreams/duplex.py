@@ -1,27 +1,26 @@
 """A conversation over one two-way channel (stdio, HTTP+SSE): many requests in flight, told apart by their ids.
 
-Fail closed: an answer to an id that was not asked is dropped; a question that belongs to no call is answered with an
-error; when the channel ends, every call in flight fails.
+An upstream that asks the client for things gets one call at a time, so that a question has one possible origin.
+Fail closed: an answer to an id that was not asked is dropped; a call without a sign of life is given up; when the
+channel ends, every call in flight fails.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections import deque
+from collections.abc import AsyncIterator
 from typing import Protocol
 
-import msgspec
-
+from callgate import clock
 from callgate.errors import Refused
-from callgate.upstreams.exchange import Answered, Ask, Failed, Notice, Sink
-from callgate.upstreams.http import CLIENT_INFO, Sent, enveloped
+from callgate.upstreams.conversation import Conversation, answer_body, undelivered
+from callgate.upstreams.exchange import Answered, Ask, Event, Failed, Sent, Sink
 from callgate.upstreams.inbox import Inbox
+from callgate.upstreams.routing import LISTEN
 from callgate.wire import eras, jsonrpc
 
 MAX_DEPTH = 512
-OnNotice = Callable[[str, bytes], None]  # method, raw params
-_NO_ROOTS = b'{"result":{"roots":[]}}'
-_NOT_HERE = b'{"error":{"code":-32601,"message":"This question belongs to no call."}}'
-_FOR_A_CALL = frozenset({"notifications/message"})
+_QUEUED = "Another call of yours to this server waits for an answer; finish or cancel that one first."
 
 
 class Channel(Protocol):
@@ -38,98 +37,99 @@ class Channel(Protocol):
         ...
 
 
-class DuplexConversation:
-    """One upstream process or stream, for one peer."""
+class DuplexConversation(Conversation):
+    """One upstream process or stream, for one peer (in the modern era over stdio: for all with its credential)."""
 
-    def __init__(self, channel: Channel) -> None:
-        self.era = eras.LEGACY
-        self.version = eras.LATEST_LEGACY
-        self.server: bytes = b"{}"
-        self.capabilities = b"{}"
-        self.lost = False
-        self.ended = asyncio.Event()
-        self.on_notice: OnNotice | None = None
+    def __init__(self, channel: Channel, capabilities: bytes, silence: float) -> None:
+        super().__init__(eras.LEGACY, eras.LATEST_LEGACY, capabilities)
+        self._silence = silence  # seconds without a sign of life after which a call is given up
         self._channel = channel
-        self._next = 0
-        self._open: dict[bytes, DuplexExchange] = {}
+        self._ended = asyncio.Event()
+        self._queue: deque[DuplexExchange] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._spawn(self._read())
 
     def start(self, sent: Sent, sink: Sink | None = None) -> "DuplexExchange":
-        """Send one request."""
-        self._next += 1
-        exchange = DuplexExchange(self, b"%d" % self._next, sink)
+        """Send one request, or queue it behind the one in flight."""
+        exchange = DuplexExchange(self, sent, sink, self._silence)
         if self.lost:
-            exchange.emit(Failed("upstream_unavailable", self._channel.reason(), False))
-            return exchange
-        self._open[exchange.own_id] = exchange
-        params = enveloped(sent.params, self._meta(sent, exchange.own_id))
-        self._spawn(self._write(jsonrpc.request(exchange.own_id, sent.method, params), exchange))
+            failed = Failed("upstream_unavailable", self._channel.reason(), False)
+            asyncio.get_running_loop().call_soon(exchange.emit, failed)
+        elif self.router.asks and self.router.busy and sent.method != LISTEN:
+            self._queue.append(exchange)
+        else:
+            self._send(exchange)
         return exchange
 
     @property
     def busy(self) -> bool:
-        """Whether calls are in flight."""
-        return bool(self._open)
-
-    def _meta(self, sent: Sent, own_id: bytes) -> dict[str, bytes]:
-        extra: dict[str, bytes] = {}
-        if sent.progress:
-            extra["progressToken"] = own_id
-        if self.era == eras.MODERN:
-            extra[eras.VERSION_KEY] = jsonrpc.encoded(self.version)
-            extra[eras.CAPABILITIES_KEY] = self.capabilities
-            extra[eras.CLIENT_INFO_KEY] = CLIENT_INFO
-            if sent.log_level is not None:
-                extra[eras.LOG_LEVEL_KEY] = jsonrpc.encoded(sent.log_level)
-        return extra
+        """Whether somebody waits for something of it."""
+        return super().busy or bool(self._queue)
 
     async def tell(self, body: bytes, method: str = "") -> None:
         """Send a notification or an answer. Raises `Refused` when the channel is gone."""
         del method
         await self._channel.send(body)
 
-    def forget(self, own_id: bytes) -> None:
-        """A call is over or given up."""
-        self._open.pop(own_id, None)
+    def given_up(self, exchange: "DuplexExchange") -> None:
+        """A call is over or given up; the next one may go."""
+        if exchange in self._queue:
+            self._queue.remove(exchange)
+        self.router.over(exchange.own_id)
+        while self._queue and not self.router.busy and not self.lost:
+            self._send(self._queue.popleft())
+
+    def withdraw(self, own_id: bytes) -> None:
+        """Tell the server that nobody waits for a call any more."""
+        self._spawn(self._replied(cancelled(own_id)))
+
+    async def hear(self) -> bool:
+        """The channel carries everything."""
+        return True
+
+    async def until_lost(self) -> None:
+        """Wait for the end of the channel."""
+        await self._ended.wait()
 
     async def close(self) -> None:
         """End the channel; calls in flight fail."""
         self.lost = True
-        self.ended.set()
         await self._channel.close()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._fail_all()
+        self._end(Failed("upstream_broke_off", self._channel.reason(), True))
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _send(self, exchange: "DuplexExchange") -> None:
+        self.router.add(exchange.sent.method, exchange)
+        exchange.waits = False
+        self._spawn(self._write(self.body(exchange.sent, exchange.own_id), exchange))
 
     async def _write(self, body: bytes, exchange: "DuplexExchange") -> None:
         try:
             await self._channel.send(body)
         except Refused as refused:
-            self.forget(exchange.own_id)
             exchange.emit(Failed(refused.code, refused.detail, True))
 
     async def _read(self) -> None:
+        failed: Failed | None = None
         try:
             async for raw in self._channel.messages():
                 self._message(raw)
         except Refused as refused:
-            self.lost = True
-            self._fail_all(refused)
-        self.lost = True
-        self.ended.set()
-        self._fail_all()
-
-    def _fail_all(self, refused: Refused | None = None) -> None:
-        failed = Failed("upstream_broke_off", self._channel.reason(), True)
-        if refused is not None:
             failed = Failed(refused.code, refused.detail, True)
-        for exchange in tuple(self._open.values()):
-            self.forget(exchange.own_id)
+        self._end(failed or Failed("upstream_broke_off", self._channel.reason(), True))
+
+    def _end(self, failed: Failed) -> None:
+        self.lost = True
+        self._ended.set()
+        queued, self._queue = self._queue, deque()
+        for exchange in (*self.router.calls.values(), *self.router.streams.values()):
             exchange.emit(failed)
+        for waiting in queued:
+            waiting.emit(Failed(failed.code, failed.detail, False))
 
     def _message(self, raw: bytes) -> None:
         try:
@@ -137,48 +137,22 @@ class DuplexConversation:
         except Refused:
             return  # noise between messages is a server's bad habit, not a reason to end it
         if message.is_response:
-            exchange = self._open.get(bytes(message.id))
+            id_ = bytes(message.id)
+            exchange = self.router.calls.get(id_) or self.router.streams.get(id_)
             if exchange is not None:
-                self.forget(exchange.own_id)
                 kind, value = ("result", message.result) if message.result else ("error", message.error)
                 exchange.emit(Answered(kind, bytes(value)))
         elif message.is_request:
-            self._question(message)
+            self.router.question(message)
         else:
-            self._notification(message, raw)
+            self.router.notification(message, raw)
 
-    def _question(self, message: jsonrpc.Message) -> None:
-        method, ask_id = message.method or "", bytes(message.id)
-        asked = self._latest()
-        if method == "ping":
-            self._spawn(self._reply(ask_id, b'{"result":{}}'))
-        elif asked is not None:
-            asked.emit(Ask(ask_id, method, bytes(message.params or b"{}")))
-        else:
-            self._spawn(self._reply(ask_id, _NO_ROOTS if method == "roots/list" else _NOT_HERE))
+    def _reply(self, ask_id: bytes, reply: bytes) -> None:
+        self._spawn(self._replied(answer_body(ask_id, reply)))
 
-    def _notification(self, message: jsonrpc.Message, raw: bytes) -> None:
-        method = message.method or ""
-        if method == "notifications/progress":
-            fields = jsonrpc.members(message.params) if message.params else {}
-            exchange = self._open.get(bytes(fields.get("progressToken", b"")))
-        else:
-            exchange = self._latest() if method in _FOR_A_CALL else None
-        if exchange is not None:
-            exchange.emit(Notice(method, raw))
-        elif self.on_notice is not None and method not in _FOR_A_CALL:
-            self.on_notice(method, bytes(message.params or b"{}"))
-
-    def _latest(self) -> "DuplexExchange | None":
-        return next(reversed(self._open.values()), None)
-
-    async def _reply(self, ask_id: bytes, reply: bytes) -> None:
-        fields: dict[str, bytes | msgspec.Raw] = {"jsonrpc": b'"2.0"', "id": ask_id}
-        fields.update(jsonrpc.members(reply))
-        try:
-            await self._channel.send(jsonrpc.joined(fields))
-        except Refused:
-            return  # the reader notices that the channel is gone
+    async def _replied(self, body: bytes) -> None:
+        with contextlib.suppress(Refused):  # the reader notices that the channel is gone
+            await self._channel.send(body)
 
     def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -189,27 +163,65 @@ class DuplexConversation:
 class DuplexExchange(Inbox):
     """One request over a channel."""
 
-    def __init__(self, conversation: DuplexConversation, own_id: bytes, sink: Sink | None) -> None:
-        super().__init__(conversation.era, sink)
-        self.own_id = own_id
+    def __init__(self, conversation: DuplexConversation, sent: Sent, sink: Sink | None, silence: float) -> None:
+        super().__init__(conversation.era, conversation.next_id(), sink)
+        self.sent = sent
+        self.waits = True  # not sent yet
         self._conversation = conversation
+        self._silence = silence
+        self._alive = clock.monotonic()
+        self._asked: set[bytes] = set()
+        self._timer = self._arm(silence) if sent.method != LISTEN else None
+
+    def emit(self, event: Event) -> None:
+        """Deliver one event: a sign of life."""
+        self._alive = clock.monotonic()
+        if isinstance(event, Ask):
+            self._asked.add(event.id)
+        super().emit(event)
+
+    def _finished(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._conversation.given_up(self)
+
+    def _arm(self, seconds: float) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        """Give up after too long a silence; while somebody thinks about a question, silence is no failure."""
+        left = self._alive + self._silence - clock.monotonic()
+        if self._asked or left > 0:
+            self._timer = self._arm(max(left, 0.01) if not self._asked else self._silence)
+        elif self.waits:
+            self.emit(Failed("upstream_timeout", _QUEUED, False))
+        else:
+            self._conversation.withdraw(self.own_id)
+            self.emit(Failed("upstream_timeout", f"The server was silent for {self._silence:g} s.", True))
 
     async def answer(self, ask_id: bytes, reply: bytes) -> None:
         """Answer a question of the upstream."""
-        fields: dict[str, bytes | msgspec.Raw] = {"jsonrpc": b'"2.0"', "id": ask_id}
-        fields.update(jsonrpc.members(reply))
-        await self._conversation.tell(jsonrpc.joined(fields))
+        self._alive = clock.monotonic()
+        self._asked.discard(ask_id)
+        try:
+            await self._conversation.tell(answer_body(ask_id, reply))
+        except Refused as refused:
+            self.emit(Failed("upstream_broke_off", undelivered(refused), True))
 
     async def cancel(self) -> None:
         """Tell the upstream to stop (both eras, on a channel: 2026-07-28 /basic/patterns/cancellation)."""
-        if self.over:
-            return
-        params = b'{"requestId":%b}' % self.own_id
-        with contextlib.suppress(Refused):  # the upstream may be gone; then there is nothing left to cancel
-            await self._conversation.tell(jsonrpc.notification("notifications/cancelled", params))
+        if not self.over and not self.waits:
+            with contextlib.suppress(Refused):  # the upstream may be gone; then there is nothing left to cancel
+                await self._conversation.tell(cancelled(self.own_id))
         await self.aclose()
 
     async def aclose(self) -> None:
         """Hear nothing more."""
-        self.over = True
-        self._conversation.forget(self.own_id)
+        if not self.over:
+            self.over = True
+            self._finished()
+
+
+def cancelled(own_id: bytes) -> bytes:
+    """The notification that cancels a request of ours."""
+    return jsonrpc.notification("notifications/cancelled", b'{"requestId":%b}' % own_id)

@@ -59,6 +59,24 @@ Event = Notice | Ask | Answered | Piece | Ended | Failed
 Sink = Callable[[Event], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One request as it is sent. `params` is the raw object without gateway members.
+
+    `name` goes into `Mcp-Name`, `mirrored` are the `Mcp-Param-*` headers; both only in the modern era over HTTP.
+    `progress` asks for progress; `log_level` is what the client wants to hear, None when it did not say.
+    `capabilities`: what to declare for this request where people share a modern conversation; None = its own.
+    """
+
+    method: str
+    params: bytes
+    name: str | None = None
+    progress: bool = False
+    log_level: str | None = None
+    mirrored: tuple[tuple[str, str], ...] = ()
+    capabilities: bytes | None = None
+
+
 class Exchange(Protocol):
     """One request in flight. Iterate it, or set `sink` to be called with events as they are parsed."""
 

@@ -9,8 +9,9 @@ import asyncio
 import msgspec
 
 from callgate.errors import Refused
-from callgate.upstreams.http import Sent, whole
-from callgate.upstreams.opening import Conversation
+from callgate.upstreams.conversation import Conversation
+from callgate.upstreams.exchange import Sent
+from callgate.upstreams.inbox import whole
 from callgate.wire import eras, jsonrpc
 
 MAX_ITEMS = 20_000

@@ -14,7 +14,7 @@ from callgate.net.exchange import Headers, Limits, Ticket
 from callgate.net.pool import Pool
 from callgate.net.request import build_head
 from callgate.net.target import Target, parse_target
-from callgate.upstreams.http import Place, Teller, failure
+from callgate.upstreams.place import Place, failure, media_type, posted
 from callgate.wire.sse import SseParser
 
 _OPEN_SECONDS = 30.0
@@ -30,13 +30,10 @@ class SseChannel:
         self._parser = SseParser(place.limits.response_bytes)
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._endpoint: asyncio.Future[Target] = asyncio.get_running_loop().create_future()
-        self._why = "The server ended its event stream."
+        self._why = Refused("upstream_broke_off", "The server ended its event stream.")
         limits = Limits(place.limits.connect, _OPEN_SECONDS, None, None, response_bytes=2**62)
-        head = build_head("GET", place.target, [("Accept", "text/event-stream"), *self._credential()], 0)
+        head = build_head("GET", place.target, [("Accept", "text/event-stream"), *place.fields], 0)
         self._ticket: Ticket | None = pool.send(place.target, place.policy, head, b"", self, limits)
-
-    def _credential(self) -> list[tuple[str, str]]:
-        return [self._place.credential] if self._place.credential is not None else []
 
     async def ready(self) -> None:
         """Wait for the `endpoint` event. Raises `Refused`."""
@@ -48,8 +45,11 @@ class SseChannel:
 
     def on_head(self, status: int, headers: Headers) -> None:
         """Only an event stream will do."""
-        kind = next((value for name, value in headers if name.lower() == b"content-type"), b"")
-        if status != 200 or not kind.lower().startswith(b"text/event-stream"):
+        if status in (401, 403):
+            self._broken(
+                Refused("upstream_unavailable", f"The upstream refused our credential (HTTP status {status}).")
+            )
+        elif status != 200 or media_type(headers) != b"text/event-stream":
             self._broken(
                 Refused("upstream_invalid", f"The server answered with HTTP status {status}, no event stream.")
             )
@@ -76,7 +76,7 @@ class SseChannel:
 
     def on_end(self) -> None:
         """The stream is over."""
-        self._broken(Refused("upstream_broke_off", self._why))
+        self._broken(self._why)
 
     def on_error(self, error: EgressError) -> None:
         """The stream broke."""
@@ -84,7 +84,7 @@ class SseChannel:
         self._broken(Refused(failed.code, failed.detail))
 
     def _broken(self, refused: Refused) -> None:
-        self._why = refused.sentence
+        self._why = refused
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
             ticket.abort()
@@ -95,20 +95,18 @@ class SseChannel:
     async def send(self, message: bytes) -> None:
         """POST one message."""
         target = await asyncio.shield(self._endpoint)
-        poster = Teller()
-        fields = [("Content-Type", "application/json"), *self._credential()]
+        fields = [("Content-Type", "application/json"), *self._place.fields]
         head = build_head("POST", target, fields, len(message))
-        self._pool.send(target, self._place.policy, head, message, poster, self._place.limits)
-        status = await poster.done
+        status = await posted(self._pool, self._place, head, message, target)
         if status >= 400:
             raise Refused("upstream_unavailable", f"The server answered a message with HTTP status {status}.")
 
     async def messages(self) -> AsyncIterator[bytes]:
-        """Messages until the stream ends."""
+        """Messages until the stream ends; then `Refused` with the reason."""
         while True:
             message = await self._queue.get()
             if message is None:
-                return
+                raise self._why
             yield message
 
     async def close(self) -> None:
@@ -118,4 +116,4 @@ class SseChannel:
             self._endpoint.exception()  # mark it as seen
 
     def reason(self) -> str:
-        return self._why
+        return self._why.sentence

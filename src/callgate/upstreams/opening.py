@@ -7,116 +7,128 @@ Fail closed: an upstream that answers neither is `upstream_unavailable` or `upst
 
 import asyncio
 
+import msgspec
+
 from callgate.errors import Refused
 from callgate.net.pool import Pool
+from callgate.upstreams.conversation import CLIENT_INFO, Conversation
 from callgate.upstreams.duplex import Channel, DuplexConversation
-from callgate.upstreams.http import CLIENT_INFO, HttpConversation, Place, Sent, whole
+from callgate.upstreams.exchange import Sent
+from callgate.upstreams.http import HttpConversation
+from callgate.upstreams.http_exchange import HttpExchange
+from callgate.upstreams.inbox import Inbox, whole
+from callgate.upstreams.place import Place
 from callgate.wire import eras, jsonrpc
 
 PROBE_SECONDS = 10.0
 HANDSHAKE_SECONDS = 30.0
 # What discovery declares: one fixed set, so that fingerprints do not depend on who looks.
 FULL_CAPABILITIES = b'{"elicitation":{"form":{},"url":{}},"roots":{"listChanged":true},"sampling":{}}'
-Conversation = HttpConversation | DuplexConversation
+_UNSUPPORTED = b"-32022"
+_ASKING = frozenset({"sampling", "elicitation", "roots"})
+_NO_COMMON = "The server speaks no protocol revision that this gateway knows."
 
 
 async def open_http(pool: Pool, place: Place, capabilities: bytes, era: str | None) -> HttpConversation:
     """A conversation over streamable HTTP. `era` is what is remembered; None probes."""
     if era != eras.LEGACY:
         conversation = HttpConversation(pool, place, eras.MODERN, eras.LATEST_MODERN, capabilities)
-        if era == eras.MODERN:
-            return conversation
-        server = await _discover(conversation, PROBE_SECONDS)
-        if server is not None:
-            conversation.server = server
+        if era == eras.MODERN or await discovered(conversation):
             return conversation
     conversation = HttpConversation(pool, place, eras.LEGACY, "", capabilities)
-    await _initialize_http(conversation)
+    exchange = await _initialize(conversation)
+    conversation.session = exchange.session if isinstance(exchange, HttpExchange) else None
+    await conversation.tell(jsonrpc.notification("notifications/initialized"), "notifications/initialized")
+    if not _ASKING.isdisjoint(jsonrpc.members(capabilities)):
+        await conversation.hear()  # a server may put its questions there
     return conversation
 
 
-async def open_channel(channel: Channel, capabilities: bytes, era: str | None) -> DuplexConversation:
-    """A conversation over a channel; the channel is closed when the upstream cannot be opened."""
-    conversation = DuplexConversation(channel)
-    conversation.capabilities = capabilities
+async def open_channel(channel: Channel, capabilities: bytes, era: str | None, silence: float) -> DuplexConversation:
+    """A conversation over a channel; the channel is closed when the upstream cannot be opened.
+
+    `silence`: seconds without a sign of life after which a call is given up.
+    """
+    conversation = DuplexConversation(channel, capabilities, silence)
     try:
         if era != eras.LEGACY:
             conversation.era, conversation.version = eras.MODERN, eras.LATEST_MODERN
-            server = await _discover(conversation, PROBE_SECONDS)
-            if server is not None:
-                conversation.server = server
+            if await discovered(conversation):
                 return conversation
             conversation.era = eras.LEGACY
         await _initialize(conversation)
+        await conversation.tell(jsonrpc.notification("notifications/initialized"))
     except BaseException:
         await conversation.close()
         raise
     return conversation
 
 
-async def _discover(conversation: Conversation, seconds: float) -> bytes | None:
-    """The result of `server/discover`, None when the upstream is not modern. Raises `Refused` when it is away."""
+async def discovered(conversation: Conversation) -> bool:
+    """Ask a modern server what it is, and keep that. False when the upstream is not modern.
+
+    Raises `Refused` when it cannot be reached, or speaks modern revisions alone and none that is known here.
+    """
     exchange = conversation.start(Sent("server/discover", b"{}"))
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(PROBE_SECONDS):
             kind, raw = await whole(exchange)
     except TimeoutError:
-        return None
-    except Refused as refused:
-        if _away(refused) or conversation.lost:
+        return False
+    except Refused:
+        gone = conversation.lost and isinstance(conversation, DuplexConversation)
+        if gone or _away(exchange):
             raise
-        return None
+        return False
     finally:
         await exchange.aclose()
-    supported = jsonrpc.members(raw).get("supportedVersions", b"") if kind == "result" else b""
-    return raw if eras.LATEST_MODERN.encode() in bytes(supported) else None
+    if kind == "error":
+        if bytes(jsonrpc.members(raw).get("code", b"")) == _UNSUPPORTED and not _offers_legacy(raw):
+            raise Refused("upstream_invalid", _NO_COMMON)
+        return False
+    if eras.LATEST_MODERN not in _strings(jsonrpc.members(raw).get("supportedVersions", b"")):
+        return False
+    conversation.server = raw
+    return True
 
 
-def _away(refused: Refused) -> bool:
-    """Whether asking in another way cannot help: nothing was reached, or our credential was refused."""
-    return refused.code in ("upstream_unavailable", "upstream_timeout") and "HTTP status" not in refused.detail
+def _away(exchange: Inbox) -> bool:
+    """Whether asking in another way cannot help: no HTTP answer came, or our credential was refused."""
+    return isinstance(exchange, HttpExchange) and exchange.status in (0, 401, 403)
 
 
-async def _initialize_http(conversation: HttpConversation) -> None:
-    exchange = conversation.start(Sent("initialize", _hello(conversation.capabilities)))
+def _offers_legacy(error: bytes) -> bool:
+    supported = jsonrpc.members(jsonrpc.members(error).get("data", b"")).get("supported", b"")
+    versions = _strings(supported)
+    return not versions or not versions.isdisjoint(eras.LEGACY_VERSIONS)
+
+
+def _strings(raw: bytes | msgspec.Raw) -> set[str]:
     try:
-        async with asyncio.timeout(HANDSHAKE_SECONDS):
-            answer = await whole(exchange)
-    except TimeoutError:
-        raise Refused(
-            "upstream_timeout", f"The server did not answer `initialize` in {HANDSHAKE_SECONDS:.0f} s."
-        ) from None
-    finally:
-        await exchange.aclose()
-    _accept(conversation, answer)
-    conversation.session = exchange.session
-    await conversation.tell(jsonrpc.notification("notifications/initialized"), "notifications/initialized")
+        return set(msgspec.json.decode(raw, type=list[str])) if raw else set()
+    except (msgspec.DecodeError, RecursionError):
+        return set()
 
 
-async def _initialize(conversation: DuplexConversation) -> None:
-    exchange = conversation.start(Sent("initialize", _hello(conversation.capabilities)))
-    try:
-        async with asyncio.timeout(HANDSHAKE_SECONDS):
-            answer = await whole(exchange)
-    except TimeoutError:
-        raise Refused(
-            "upstream_timeout", f"The server did not answer `initialize` in {HANDSHAKE_SECONDS:.0f} s."
-        ) from None
-    _accept(conversation, answer)
-    await conversation.tell(jsonrpc.notification("notifications/initialized"))
-
-
-def _hello(capabilities: bytes) -> bytes:
+async def _initialize(conversation: Conversation) -> Inbox:
+    """The handshake. Raises `Refused`."""
     version = jsonrpc.encoded(eras.LATEST_LEGACY)
-    return jsonrpc.joined({"protocolVersion": version, "capabilities": capabilities, "clientInfo": CLIENT_INFO})
-
-
-def _accept(conversation: Conversation, answer: tuple[str, bytes]) -> None:
-    kind, raw = answer
+    hello = {"protocolVersion": version, "capabilities": conversation.capabilities, "clientInfo": CLIENT_INFO}
+    exchange = conversation.start(Sent("initialize", jsonrpc.joined(hello)))
+    try:
+        async with asyncio.timeout(HANDSHAKE_SECONDS):
+            kind, raw = await whole(exchange)
+    except TimeoutError:
+        raise Refused(
+            "upstream_timeout", f"The server did not answer `initialize` in {HANDSHAKE_SECONDS:.0f} s."
+        ) from None
+    finally:
+        await exchange.aclose()
     if kind == "error":
         raise Refused("upstream_invalid", "The server refused `initialize`.")
-    version = jsonrpc.text(jsonrpc.members(raw).get("protocolVersion", b""))
-    if version not in eras.LEGACY_VERSIONS:
-        raise Refused("upstream_invalid", "The server speaks no protocol revision that this gateway knows.")
-    conversation.version = version
+    negotiated = jsonrpc.text(jsonrpc.members(raw).get("protocolVersion", b""))
+    if negotiated not in eras.LEGACY_VERSIONS:
+        raise Refused("upstream_invalid", _NO_COMMON)
+    conversation.version = negotiated
     conversation.server = raw
+    return exchange

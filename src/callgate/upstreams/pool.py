@@ -6,6 +6,7 @@ Fail closed: what cannot be opened is a refusal with the reason; nothing is ever
 """
 
 import asyncio
+import dataclasses
 import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -21,20 +22,26 @@ from callgate.net.policy import Network, TargetPolicy
 from callgate.net.pool import Pool
 from callgate.net.target import parse_target
 from callgate.upstreams import facts
+from callgate.upstreams.conversation import Conversation
 from callgate.upstreams.duplex import Channel, DuplexConversation
-from callgate.upstreams.exchange import Exchange, Peer, Sink
-from callgate.upstreams.follow import NothingToHear, OnNotice, listen
-from callgate.upstreams.http import HttpConversation, Place, Sent
+from callgate.upstreams.exchange import Exchange, Peer, Sent, Sink
+from callgate.upstreams.follow import NothingToHear, listen
+from callgate.upstreams.http import HttpConversation
 from callgate.upstreams.legacy_sse import SseChannel
-from callgate.upstreams.opening import FULL_CAPABILITIES, Conversation, open_channel, open_http
+from callgate.upstreams.opening import FULL_CAPABILITIES, discovered, open_channel, open_http
+from callgate.upstreams.place import Place
+from callgate.upstreams.routing import UPDATED, OnNotice
 from callgate.wire import eras
 
 IDLE_SECONDS = 300.0
 SWEEP_SECONDS = 15.0
 QUIET_SECONDS = 60.0
-MAX_PER_UPSTREAM = 32  # stdio children of one upstream
+MAX_CHILDREN = 32  # of one stdio upstream
+MAX_SESSIONS = 128  # of one HTTP upstream of the handshake era: each may hold a stream open
+CONNECT_SECONDS = 10.0
 DISCOVERY = "#discovery"  # the person of the gateway's own conversations
 Key = tuple[str, ...]
+_KEY = clock.random_bytes(32)  # of this process: no hash of a credential means anything elsewhere
 
 
 class Credential(msgspec.Struct, frozen=True):
@@ -83,17 +90,19 @@ class Upstreams:
         self._held: dict[Key, _Held] = {}
         self._opening: dict[Key, asyncio.Task[Conversation]] = {}
         self._sweeper: asyncio.Task[None] | None = None
+        self._goodbyes: set[asyncio.Task[None]] = set()
+        # called when a client's conversation, not discovery's own, hears that a list has changed
+        self.on_change: Callable[[Upstream, str], None] | None = None
 
     # -- calls ---------------------------------------------------------------------------------------------------
 
-    async def start(
-        self,
-        upstream: Upstream,
-        peer: Peer,
-        sent: Sent,
-    ) -> Exchange:
+    async def start(self, upstream: Upstream, peer: Peer, sent: Sent) -> Exchange:
         """Start one request. Raises `Refused`: upstream_unavailable, upstream_timeout, upstream_invalid."""
         conversation = await self.conversation(upstream, peer)
+        if sent.log_level is not None and conversation.needs_level(sent.log_level):
+            await conversation.set_level(sent.log_level)
+        if conversation.era == eras.MODERN and isinstance(conversation, DuplexConversation):
+            sent = dataclasses.replace(sent, capabilities=peer.capabilities)  # one process serves many people
         return conversation.start(sent)
 
     def ready(self, upstream: Upstream, peer: Peer) -> bool:
@@ -101,9 +110,11 @@ class Upstreams:
         return upstream.kind == "http" and self._warm(upstream, peer) is not None
 
     def start_now(self, upstream: Upstream, peer: Peer, sent: Sent, sink: Sink) -> Exchange | None:
-        """Start one request in this tick, events to `sink`; None when the conversation is not open."""
+        """Start one request in this tick, events to `sink`; None when something has to be waited for."""
         conversation = self._warm(upstream, peer)
-        return conversation.start(sent, sink) if conversation is not None else None
+        if conversation is None or conversation.needs_level(sent.log_level):
+            return None
+        return conversation.start(sent, sink)
 
     def _warm(self, upstream: Upstream, peer: Peer) -> Conversation | None:
         era = self._eras.get(_base(upstream))
@@ -116,38 +127,48 @@ class Upstreams:
         return held.conversation
 
     async def conversation(self, upstream: Upstream, peer: Peer) -> Conversation:
-        """The open conversation for a peer, opened now if there is none."""
-        warm = self._warm(upstream, peer)
-        if warm is not None:
-            return warm
-        era = self._eras.get(_base(upstream))
-        key = _key(upstream, peer, era or "unknown")
-        task = self._opening.get(key)
-        if task is None:
-            task = self._opening[key] = asyncio.ensure_future(self._open(upstream, peer, era))
-            task.add_done_callback(lambda _: self._opening.pop(key, None))
-        return await asyncio.shield(task)
+        """The open conversation for a peer, opened now if there is none. While the era is unknown, one opens first."""
+        while True:
+            warm = self._warm(upstream, peer)
+            if warm is not None:
+                return warm
+            era = self._eras.get(_base(upstream))
+            key = _base(upstream) if era is None else _key(upstream, peer, era)
+            task = self._opening.get(key)
+            if task is None:
+                task = self._opening[key] = asyncio.ensure_future(self._open(upstream, peer, era))
+                task.add_done_callback(lambda _, key=key: self._opening.pop(key, None))  # type: ignore[misc]
+                return await asyncio.shield(task)
+            opened = await asyncio.shield(task)
+            if era is not None:
+                return opened
 
     async def _open(self, upstream: Upstream, peer: Peer, era: str | None) -> Conversation:
+        base = _base(upstream)
         try:
             conversation = await self._opened(upstream, peer, era)
-        except Refused:
-            if era is None:
+        except Refused as refused:
+            self._eras.pop(base, None)  # what was remembered may be out of date: the upstream was replaced
+            if era is None or refused.code != "upstream_invalid" or upstream.kind != "http":
                 raise
-            # what was remembered may be out of date: the upstream was replaced
-            self._eras.pop(_base(upstream), None)
             conversation = await self._opened(upstream, peer, None)
-        self._eras[_base(upstream)] = conversation.era
+        self._eras[base] = conversation.era
         key = _key(upstream, peer, conversation.era)
         old = self._held.get(key)
         self._held[key] = _Held(conversation)
-        if isinstance(conversation, HttpConversation):
-            conversation.reopen = lambda: asyncio.ensure_future(self._reopened(upstream, peer))
-        if old is not None and isinstance(old.conversation, DuplexConversation):
-            await old.conversation.close()
-        await self._make_room(upstream, key)
+        if old is not None:
+            self._say_goodbye(old.conversation)
+        self._attach(upstream, peer, conversation)
         self._keep_sweeping()
         return conversation
+
+    def _attach(self, upstream: Upstream, peer: Peer, conversation: Conversation) -> None:
+        """Let the conversation tell what concerns others: changed lists, a forgotten session, a wrong era."""
+        if peer.person != DISCOVERY:
+            conversation.router.changed = lambda method, _: self.on_change and self.on_change(upstream, method)
+        if isinstance(conversation, HttpConversation):
+            conversation.reopen = lambda: self._reopened(upstream, peer)
+            conversation.doubt = lambda: self._eras.pop(_base(upstream), None)
 
     async def _reopened(self, upstream: Upstream, peer: Peer) -> HttpConversation:
         conversation = await self.conversation(upstream, peer)
@@ -156,10 +177,9 @@ class Upstreams:
         return conversation
 
     async def _opened(self, upstream: Upstream, peer: Peer, era: str | None) -> Conversation:
+        await self._make_room(upstream)
         if upstream.kind == "stdio":
-            opened = await self._credentials(upstream)
-            channel = await self._children.spawn(upstream, opened.env)
-            return await open_channel(channel, peer.capabilities, era)
+            return await self._open_child(upstream, peer, era)
         place = self.place(upstream, peer.credential)
         if upstream.kind == "http":
             return await open_http(self._pool, place, peer.capabilities, era)
@@ -169,7 +189,21 @@ class Upstreams:
         except BaseException:
             await stream.close()
             raise
-        return await open_channel(stream, peer.capabilities, eras.LEGACY)
+        return await open_channel(stream, peer.capabilities, eras.LEGACY, upstream.timeout_s)
+
+    async def _open_child(self, upstream: Upstream, peer: Peer, era: str | None) -> Conversation:
+        opened = await self._credentials(upstream)
+        channel = await self._children.spawn(upstream, opened.env)
+        try:
+            return await open_channel(channel, peer.capabilities, era, upstream.timeout_s)
+        except Refused as refused:
+            if era is not None or refused.code != "upstream_broke_off":
+                raise
+        # some handshake-era servers end when the first message is not `initialize`; where it may not be started
+        # again at once, the next try begins so
+        self._eras[_base(upstream)] = eras.LEGACY
+        channel = await self._children.spawn(upstream, opened.env)
+        return await open_channel(channel, peer.capabilities, eras.LEGACY, upstream.timeout_s)
 
     def place(self, upstream: Upstream, credential: tuple[str, str] | None) -> Place:
         """Where an HTTP upstream is. Raises `Refused("upstream_unavailable")` for a URL that may not be used."""
@@ -178,7 +212,8 @@ class Upstreams:
         except EgressRefused as refused:
             raise Refused("upstream_unavailable", refused.reason) from None
         policy = TargetPolicy(upstream.allow_private, self._networks)
-        limits = Limits(10.0, upstream.timeout_s, upstream.timeout_s, None, response_bytes=self._max_result)
+        silence = upstream.timeout_s
+        limits = Limits(CONNECT_SECONDS, silence, silence, None, response_bytes=self._max_result)
         return Place(target, policy, limits, credential)
 
     async def notify(self, upstream: Upstream, peer: Peer, body: bytes, method: str) -> None:
@@ -196,18 +231,26 @@ class Upstreams:
 
     async def discovery(self, upstream: Upstream) -> facts.Facts:
         """What an upstream offers. Raises `Refused` when that cannot be had completely."""
-        conversation = await self.conversation(upstream, await self.own_peer(upstream))
-        if isinstance(conversation, HttpConversation) and conversation.era == eras.MODERN:
-            conversation = await self._discovered_again(upstream, conversation)
-        return await facts.look(conversation)
+        peer = await self.own_peer(upstream)
+        conversation = await self._fresh(upstream, peer)
+        found = await facts.look(conversation)
+        if conversation.lost:  # the upstream was started anew meanwhile: what it said of itself may be out of date
+            found = await facts.look(await self._fresh(upstream, peer))
+        return found
 
-    async def _discovered_again(self, upstream: Upstream, conversation: HttpConversation) -> HttpConversation:
-        """A modern upstream has no session: what it says of itself is asked for each time."""
-        fresh = await open_http(self._pool, conversation.place, conversation.capabilities, None)
-        if fresh.era != eras.MODERN:
+    async def _fresh(self, upstream: Upstream, peer: Peer) -> Conversation:
+        """A conversation whose facts are of now. Without a session, only asking again tells of a new server."""
+        before = self._warm(upstream, peer)
+        conversation = await self.conversation(upstream, peer)
+        if conversation is not before:
+            return conversation
+        if conversation.era == eras.MODERN and await discovered(conversation):
+            return conversation
+        if conversation.era == eras.MODERN:
             await self.forget(upstream.id)
-        conversation.server = fresh.server
-        return fresh
+        elif isinstance(conversation, HttpConversation) and conversation.session is None:
+            conversation.forgotten()
+        return await self.conversation(upstream, peer)
 
     # -- listening -------------------------------------------------------------------------------------------------
 
@@ -221,7 +264,7 @@ class Upstreams:
         """Follow one resource for one client stream; `updated` gets the raw params of each update. Returns the undo."""
 
         def tell(method: str, params: bytes) -> None:
-            if method == "notifications/resources/updated":
+            if method == UPDATED:
                 updated(params)
 
         task = asyncio.create_task(self._keep_listening(upstream, peer, (uri,), tell), name="upstreams-follow")
@@ -253,8 +296,7 @@ class Upstreams:
     async def forget(self, upstream_id: str) -> None:
         """Close everything of an upstream: it was changed, removed or switched off."""
         self._eras = {base: era for base, era in self._eras.items() if base[0] != upstream_id}
-        for key in [key for key in self._held if key[0] == upstream_id]:
-            await self._drop(key)
+        await self._drop(*(key for key in self._held if key[0] == upstream_id))
 
     async def close(self) -> None:
         """Close everything."""
@@ -264,22 +306,29 @@ class Upstreams:
         for task in tuple(self._opening.values()):
             task.cancel()
         await asyncio.gather(*self._opening.values(), return_exceptions=True)
-        for key in tuple(self._held):
-            await self._drop(key)
+        await self._drop(*self._held)
+        await asyncio.gather(*self._goodbyes, return_exceptions=True)
 
-    async def _drop(self, key: Key) -> None:
-        held = self._held.pop(key, None)
-        if held is not None and isinstance(held.conversation, DuplexConversation):
-            await held.conversation.close()
+    async def _drop(self, *keys: Key) -> None:
+        held = [self._held.pop(key) for key in keys]
+        await asyncio.gather(*(one.conversation.close() for one in held))
 
-    async def _make_room(self, upstream: Upstream, fresh: Key) -> None:
-        """Bound the children of one upstream: the longest unused idle one goes."""
-        own = [key for key in self._held if key[0] == upstream.id and key != fresh]
-        if upstream.kind != "stdio" or len(own) < MAX_PER_UPSTREAM:
+    def _say_goodbye(self, conversation: Conversation) -> None:
+        task = asyncio.create_task(conversation.close(), name="upstreams-goodbye")
+        self._goodbyes.add(task)
+        task.add_done_callback(self._goodbyes.discard)
+
+    async def _make_room(self, upstream: Upstream) -> None:
+        """Bound the conversations of one upstream: the longest unused idle one goes. Raises `Refused`."""
+        bound = MAX_CHILDREN if upstream.kind == "stdio" else MAX_SESSIONS
+        own = [key for key in self._held if key[0] == upstream.id]
+        if len(own) < bound:
             return
-        idle = [key for key in own if not _busy(self._held[key].conversation)]
+        idle = [key for key in own if not self._held[key].conversation.busy]
         if idle:
             await self._drop(min(idle, key=lambda key: self._held[key].used))
+        elif upstream.kind == "stdio":
+            raise Refused("upstream_unavailable", f"All {bound} processes of this server are in use; try again soon.")
 
     def _keep_sweeping(self) -> None:
         if self._sweeper is None:
@@ -290,25 +339,22 @@ class Upstreams:
             await asyncio.sleep(SWEEP_SECONDS)
             before = clock.monotonic() - IDLE_SECONDS
             for key, held in tuple(self._held.items()):
-                stale = held.used < before and DISCOVERY not in key and not _busy(held.conversation)
+                stale = held.used < before and not held.conversation.busy
                 if stale or held.conversation.lost:
-                    await self._drop(key)
-
-
-def _busy(conversation: Conversation) -> bool:
-    return isinstance(conversation, DuplexConversation) and conversation.busy
+                    del self._held[key]
+                    self._say_goodbye(held.conversation)
 
 
 def _base(upstream: Upstream) -> Key:
-    return (upstream.id, upstream.identity)
+    return (upstream.id, upstream.identity, str(upstream.revision))
 
 
 def _key(upstream: Upstream, peer: Peer, era: str) -> Key:
     """Who may share a conversation."""
     credential = ""
     if peer.credential is not None:
-        credential = hashlib.sha256("\0".join(peer.credential).encode()).hexdigest()
-    base = (upstream.id, upstream.identity, era, credential)
+        credential = hashlib.blake2b("\0".join(peer.credential).encode(), key=_KEY).hexdigest()
+    base = (*_base(upstream), era, credential)
     if era == eras.MODERN and upstream.kind == "stdio":
         return base
     if era == eras.MODERN:
