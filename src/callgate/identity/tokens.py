@@ -145,6 +145,10 @@ class TokenCache:
         for digest in [key for key, caller in self._known.items() if concerns(caller)]:
             del self._known[digest]
 
+    async def settled(self) -> None:
+        """Return when every change that this replica has heard of is applied here."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
     async def close(self) -> None:
         """Stop following changes."""
         self._stop()
