@@ -55,7 +55,7 @@ def relayed_status(code: int, era: str) -> int:
 def relayed_error(raw: bytes, era: str) -> bytes:
     """An upstream's error value in the client's era: “not found” is -32602 in modern, -32002 in older revisions."""
     fields = jsonrpc.members(raw)
-    if era == eras.MODERN and fields.get("code") == b"-32002":
+    if era == eras.MODERN and bytes(fields.get("code", b"")) == b"-32002":
         return jsonrpc.joined({**fields, "code": b"-32602"})
     return raw
 

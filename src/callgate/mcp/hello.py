@@ -32,7 +32,7 @@ def _merge(merged: dict[str, object], raw: bytes) -> None:
     if "prompts" in offered:
         merged["prompts"] = {"listChanged": True}
     if "resources" in offered:
-        subscribe = jsonrpc.members(offered["resources"]).get("subscribe") == b"true"
+        subscribe = bytes(jsonrpc.members(offered["resources"]).get("subscribe", b"")) == b"true"
         before = merged.get("resources")
         already = isinstance(before, dict) and before.get("subscribe", False)
         merged["resources"] = {"listChanged": True, "subscribe": bool(subscribe or already)}
