@@ -23,14 +23,19 @@ class Anonymous:
         self._email = email
         self._fleet = fleet
         self._known: Caller | None = None
+        self._changes = 0
         self._stop: Callable[[], None] = fleet.subscribe(self._on_change)
 
     async def __call__(self) -> Caller:
         """The caller. Raises `Refused`: person_inactive, auth_required (nobody has the address), store_unavailable."""
         self._fleet.view(DEFAULT_TENANT)  # refuses when what is known is too old
-        if self._known is None:
-            self._known = await self._find()
-        return self._known
+        known = self._known
+        if known is None:
+            changes = self._changes
+            known = await self._find()
+            if changes == self._changes:  # else what was read may be old already
+                self._known = known
+        return known
 
     async def _find(self) -> Caller:
         async with self._db.unit(DEFAULT_TENANT, write=False) as unit:
@@ -46,6 +51,7 @@ class Anonymous:
     def _on_change(self, tenant: str, aggregates: frozenset[str]) -> None:
         if tenant == DEFAULT_TENANT and "identity" in aggregates:
             self._known = None
+            self._changes += 1
 
     def close(self) -> None:
         """Stop following changes."""
