@@ -75,6 +75,11 @@ class Answering:
         self.writer.write(b"0\r\n\r\n")
         await self.writer.drain()
 
+    async def hang_up(self) -> None:
+        """End the body, then the connection."""
+        await self.end()
+        self.writer.close()
+
     async def result(self, asked: Asked, value: object, *more: str) -> None:
         await self.whole(reply(asked, value), 200, JSON, *more)
 
