@@ -1,9 +1,10 @@
 """stdio upstreams: a child process as a channel, started with back-off, its stderr kept for `upstreams show`.
 
-One process per conversation; handshake-era conversations are never shared between people, so neither are processes.
-Fail closed: a child that cannot be isolated is not started; a command that fails at once is not started again and again.
+One process per conversation: handshake-era conversations are never shared between people, nor are processes.
+Fail closed: a child that cannot be isolated is not started; one that keeps failing is started ever more rarely.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 
@@ -14,6 +15,7 @@ from callgate.upstreams.process import Backoff, Child, ChildSpec, ProcessError, 
 
 STOP_SECONDS = 2.0
 STEADY_SECONDS = 30.0  # a child that lived so long is taken to work
+SHORT_SECONDS = 1.0  # a back-off that is waited for; a longer one is said
 MakeSpec = Callable[[Upstream, dict[str, str]], ChildSpec]
 _MAX_STDERR = 1000  # upstreams whose last stderr is kept
 
@@ -23,7 +25,8 @@ class ChildChannel:
 
     def __init__(self, child: Child, ended: Callable[[], None]) -> None:
         self._child = child
-        self._ended = ended
+        self._ended = ended  # called once if the process ends by itself
+        self._closing = False
         self._why = "The server's process has ended."
 
     async def send(self, message: bytes) -> None:
@@ -41,13 +44,13 @@ class ChildChannel:
                     yield line
         except ProcessError as error:
             self._why = str(error)
-        finally:
+        if not self._closing:
             self._ended()
 
     async def close(self) -> None:
         """End the process and all it started."""
+        self._closing = True
         await self._child.stop(STOP_SECONDS)
-        self._ended()
 
     def reason(self) -> str:
         return self._why
@@ -62,13 +65,14 @@ class Children:
         self._stderr: OrderedDict[str, Callable[[], str]] = OrderedDict()
 
     async def spawn(self, upstream: Upstream, variables: dict[str, str]) -> ChildChannel:
-        """Start a child. Raises `Refused("upstream_unavailable")` with the reason, also while it backs off."""
+        """Start a child. Raises `Refused("upstream_unavailable")` with the reason, also while it backs off for long."""
         backoff, not_before = self._backoff.get(upstream.id, (Backoff(), 0.0))
         wait = not_before - clock.monotonic()
-        if wait > 0:
+        if wait > SHORT_SECONDS:
             raise Refused(
                 "upstream_unavailable", f"The server's process keeps failing; the next try is in {wait:.0f} s."
             )
+        await asyncio.sleep(max(0.0, wait))
         began = clock.monotonic()
         self._backoff[upstream.id] = (backoff, 0.0)
         try:
@@ -82,7 +86,7 @@ class Children:
             self._stderr.popitem(last=False)
 
         def ended() -> None:
-            if clock.monotonic() - began < STEADY_SECONDS and child.exited.done():
+            if clock.monotonic() - began < STEADY_SECONDS:
                 self._failed(upstream.id, backoff)
             else:
                 self._backoff.pop(upstream.id, None)
