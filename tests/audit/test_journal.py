@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from callgate.audit import journal
@@ -180,10 +181,10 @@ async def test_an_outcome_in_a_later_file_closes_the_intent_of_an_earlier_one(
     directory.mkdir()
     made = intent()
     segment = Segment.create(directory / "1.journal", 4096)
-    segment.append(journal.msgspec.json.encode(made) + b"\n")
+    segment.append(msgspec.json.encode(made) + b"\n")
     segment.close()
     segment = Segment.create(directory / "2.journal", 4096)
-    segment.append(journal.msgspec.json.encode(outcome(made)) + b"\n")
+    segment.append(msgspec.json.encode(outcome(made)) + b"\n")
     segment.close()
     recorder = await started(embedded, tmp_path)
     assert (await entries(embedded))[made.id].outcome == "result"

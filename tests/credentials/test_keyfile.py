@@ -43,8 +43,15 @@ def test_a_key_file_that_others_can_touch_stops_the_start_with_the_line_to_run(t
 
 @pytest.mark.parametrize(
     "text",
-    ["", "# only a comment\n", "nonsense\n", "callgate-key-1.AAAA\n", "callgate-key-1.%%%%\n", "callgate-key-2." + "A" * 43]
-)  # fmt: skip
+    [
+        "",
+        "# only a comment\n",
+        "nonsense\n",
+        "callgate-key-1.AAAA\n",
+        "callgate-key-1.%%%%\n",
+        "callgate-key-2." + "A" * 43,
+    ],
+)
 def test_a_damaged_key_file_is_refused_and_not_replaced(tmp_path: Path, text: str) -> None:
     path = tmp_path / "key"
     path.touch(0o600)

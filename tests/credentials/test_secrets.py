@@ -50,7 +50,7 @@ async def test_a_missing_or_foreign_secret_stops_the_call(db: Database, tmp_path
         msgspec.structs.replace(WEB, id="ups_2"),
     ):
         with pytest.raises(Refused) as caught:
-            await Secrets(db, envelope, lambda *_, found=upstream: found).open("default", upstream.id)  # type: ignore[misc]
+            await Secrets(db, envelope, lambda *_, found=upstream: found).open("default", upstream.id)
         assert caught.value.code == "upstream_unavailable"
 
 
