@@ -109,6 +109,13 @@ def test_mirrored_headers_are_made_from_the_arguments(schema: object, arguments:
     assert (going.method, going.name, going.progress, going.log_level) == ("tools/call", "where", True, "info")
 
 
+def test_an_older_client_that_set_no_level_is_sent_everything() -> None:
+    target = Target(FILES, READ, "read", b"{}")
+    assert sent(request(era=eras.LEGACY), target).log_level == "debug"
+    assert sent(request(era=eras.LEGACY, log_level="error"), target).log_level == "error"
+    assert sent(request(era=eras.MODERN), target).log_level is None
+
+
 def test_without_a_definition_or_schema_nothing_is_mirrored() -> None:
     assert sent(request(), Target(FILES, None, None, b"{}")).mirrored == ()
     odd = msgspec.structs.replace(READ, raw=b'{"description":"x-mcp-header"}')

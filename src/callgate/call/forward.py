@@ -8,7 +8,7 @@ import msgspec
 
 from callgate.call.model import Request, Target
 from callgate.upstreams.exchange import Sent
-from callgate.wire import headers, jsonrpc
+from callgate.wire import eras, headers, jsonrpc
 
 
 def sent(request: Request, target: Target) -> Sent:
@@ -18,9 +18,14 @@ def sent(request: Request, target: Target) -> Sent:
         params=target.params,
         name=target.name,
         progress=bool(request.progress_token),
-        log_level=request.log_level,
+        log_level=request.log_level or _default_level(request),
         mirrored=_mirrored(request, target),
     )
+
+
+def _default_level(request: Request) -> str | None:
+    """A handshake-era client that set no level gets what the server sends (2025-11-25, logging); a modern one nothing."""
+    return "debug" if request.era == eras.LEGACY else None
 
 
 def _mirrored(request: Request, target: Target) -> tuple[tuple[str, str], ...]:
