@@ -323,5 +323,3 @@ async def value(exchange: Exchange, seconds: float = 30) -> Any:
         return json.loads(b"".join(event.data for event in found if isinstance(event, Piece)))
     assert isinstance(end, Answered), end
     return json.loads(end.raw)
-
-
