@@ -24,7 +24,7 @@ def sent(request: Request, target: Target) -> Sent:
 
 
 def _default_level(request: Request) -> str | None:
-    """A handshake-era client that set no level gets what the server sends (2025-11-25, logging); a modern one nothing."""
+    """A handshake-era client that set no level gets what there is (2025-11-25, logging), a modern one nothing."""
     return "debug" if request.era == eras.LEGACY else None
 
 
