@@ -1,248 +1,331 @@
-"""Discovery: one leased owner per upstream observes what it offers; only an observation moves statuses.
+"""Discovery: who looks at which upstream, and when.
 
-An observation is complete or an error, never partial, and is appended by compare-and-set. Fail closed: an error marks
-the upstream broken, with the reason, and changes no definition; an upstream error never removes a tool.
+One owner per upstream, by lease, over all replicas; only its observations move statuses. It looks on an interval, when
+the upstream says that a list changed, and when somebody asks, on whichever replica.
+Fail closed: without the store there is no owner and no look; what is known stays. A broken upstream is looked at again
+with back-off up to the interval, and never delays another.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 
-import structlog
+import msgspec
 
 from callgate import clock
 from callgate.errors import Refused
-from callgate.fingerprints.canonical import fingerprint
-from callgate.fingerprints.states import next_status
 from callgate.fleet.mail import Mail
+from callgate.fleet.supervise import supervised
 from callgate.fleet.sync import Fleet
-from callgate.model.definition import Observation, Observed
 from callgate.model.upstream import Upstream, UpstreamState
-from callgate.store import leases, states
 from callgate.store.engine import Database
-from callgate.store.observe import observe
-from callgate.upstreams.facts import Facts
-from callgate.upstreams.pool import Upstreams
-from callgate.wire import jsonrpc
+from callgate.telemetry.logs import get_logger
+from callgate.upstreams.catalog import Catalog, Observer
+from callgate.upstreams.ownership import LEASE_SECONDS, Ownership
 
-LEASE_SECONDS = 30.0
-AT_ONCE = 8
 WAIT_SECONDS = 90.0  # how long `refresh` waits for an owner on another replica
-_log = structlog.get_logger(__name__)
-
+ASK_SECONDS = 15.0  # after so long the owner is asked again, or another one if it died
+NOTICE_SECONDS = 1.0  # an upstream that says "changed" without end is looked at once in so long
+RETRY_SECONDS = 1.0  # when the store is away
 _CHANGED = frozenset(f"notifications/{kind}/list_changed" for kind in ("tools", "prompts", "resources"))
+_log = get_logger(__name__)
+
+
+class _Question(msgspec.Struct, frozen=True, array_like=True):
+    """Mail `refresh`: another replica wants a look; `refreshed` gives the number back."""
+
+    upstream: str
+    replica: str
+    number: int
+
+
+class _Post:
+    """One upstream that this replica follows, and what is to be done for it."""
+
+    def __init__(self, upstream: Upstream, replaced: bool) -> None:
+        self.upstream = upstream
+        self.replaced = replaced  # conversations with what it was before have to end first
+        self.ours = False
+        self.wanted = False  # somebody asks for a look
+        self.noticed = False  # the upstream said that a list changed
+        self.askers: list[_Question] = []
+        self.failures = 0
+        self.next_look = 0.0
+        self.next_notice = 0.0
+        self.wake = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+
+    def due_in(self) -> float:
+        """Seconds to the next look; 0 or less is now."""
+        if self.wanted:
+            return 0.0
+        at = min(self.next_look, self.next_notice) if self.noticed else self.next_look
+        return at - clock.monotonic()
+
+    def ask(self, *, noticed: bool = False) -> None:
+        """Have it looked at now; after a notice, not at once if the last one was just now."""
+        self.noticed = self.noticed or noticed
+        self.wanted = self.wanted or not noticed
+        self.wake.set()
 
 
 class Discovery:
     """The observer of one replica: follows the upstreams whose lease it holds."""
 
-    def __init__(self, db: Database, fleet: Fleet, mail: Mail, upstreams: Upstreams, interval: float) -> None:
+    def __init__(self, db: Database, fleet: Fleet, mail: Mail, upstreams: Observer, interval: float) -> None:
         self._db = db
         self._fleet = fleet
         self._mail = mail
         self._upstreams = upstreams
         self._interval = interval
-        self._owners: dict[str, asyncio.Task[None]] = {}
-        self._followed: dict[str, Upstream] = {}
-        self._wanted: dict[str, asyncio.Event] = {}
-        self._slots = asyncio.Semaphore(AT_ONCE)
-        self._observing: dict[str, asyncio.Task[UpstreamState]] = {}
-        self._stop: Callable[[], None] | None = None
+        self._catalog = Catalog(db, fleet, upstreams)
+        self._ownership = Ownership(db, fleet.replica)
+        self._posts: dict[str, _Post] = {}
+        self._moved = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+        self._unsubscribe: Callable[[], None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        mail.on("refresh", self._on_mail)
+        self._number = 0
+        self._waiting: dict[int, asyncio.Event] = {}
+        mail.on("refresh", self._on_question)
+        mail.on("refreshed", self._on_answer)
+        mail.on("suspect", self._on_suspect)
 
     async def start(self) -> None:
         """Begin to follow every upstream of every tenant."""
-        self._stop = self._fleet.subscribe(self._on_change)
-        self._follow_all()
+        self._unsubscribe = self._fleet.subscribe(self._on_change)
+        self._upstreams.on_change = self.suspect
+        self._keeper = supervised("discover-keep", self._keep)
 
     async def stop(self) -> None:
         """Stop; leases are given back."""
-        if self._stop is not None:
-            self._stop()
-        for task in (*self._owners.values(), *self._tasks):
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+        self._upstreams.on_change = None
+        tasks = [post.task for post in self._posts.values() if post.task is not None]
+        tasks += [*self._tasks, *([self._keeper] if self._keeper is not None else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._owners.values(), *self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._catalog.close()
+        with contextlib.suppress(Refused):
+            await self._ownership.give(self._posts)
 
     async def refresh(self, tenant: str, upstream_id: str) -> UpstreamState:
-        """Observe now, here or on the replica that owns the upstream, and wait for it.
+        """Look now, here or on the replica that owns the upstream, and wait for it.
 
-        Raises `Refused("not_found")`; an upstream that fails is no refusal but a state `broken` with its reason.
+        Raises `Refused`: not_found, conflict (switched off), store_unavailable. An upstream that fails is no refusal
+        but a state `broken` with its reason; an owner that does not answer in 90 s leaves the state as it was.
         """
         await self._fleet.refresh()
         upstream = self._fleet.view(tenant).upstreams.get(upstream_id)
         if upstream is None:
             raise Refused("not_found", "There is no such upstream.")
-        if await self._lease(upstream):
-            return await self._observed(upstream)
-        async with self._db.unit(None, write=False) as unit:
-            owner = await leases.holder_of(unit, _lease_name(upstream))
-        before = await self._state(upstream)
-        if owner is not None:
-            await self._mail.send(owner, "refresh", f"{tenant} {upstream_id}".encode())
-        return await self._wait_for(upstream, before)
+        if not upstream.enabled:
+            raise Refused("conflict", f"The upstream {upstream.name} is switched off; switch it on first.")
+        with self._question(upstream) as (question, answered):
+            end = clock.monotonic() + WAIT_SECONDS
+            while not answered.is_set() and clock.monotonic() < end:
+                owner = await self._owner(upstream)
+                if owner is None:
+                    return await self._look_once(upstream)
+                if owner:
+                    await self._mail.send(owner, "refresh", msgspec.msgpack.encode(question))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(ASK_SECONDS if owner else RETRY_SECONDS):
+                        await answered.wait()
+        await self._fleet.refresh_now(tenant)
+        return await self._catalog.state(upstream)
 
-    async def _wait_for(self, upstream: Upstream, before: UpstreamState) -> UpstreamState:
-        """The state that the owner's next observation leaves, or the present one when it takes too long."""
-        end = clock.monotonic() + WAIT_SECONDS
-        while clock.monotonic() < end:
-            now = await self._state(upstream)
-            if now.observation != before.observation or now.reason != before.reason:
-                await self._fleet.refresh()
-                return now
-            await asyncio.sleep(0.2)
-        return before
-
-    async def _state(self, upstream: Upstream) -> UpstreamState:
-        async with self._db.unit(upstream.tenant, write=False) as unit:
-            return await states.get(unit, upstream.id) or UpstreamState(upstream.id)
+    def suspect(self, upstream: Upstream, method: str = "") -> None:
+        """Somebody heard or saw that an upstream offers something else now: its owner looks, wherever that is."""
+        del method
+        post = self._posts.get(upstream.id)
+        if post is not None and not post.noticed:
+            post.ask(noticed=True)
+            if not post.ours:
+                self._spawn(self._report(post))
 
     # -- who follows what ------------------------------------------------------------------------------------------
 
     def _on_change(self, tenant: str, aggregates: frozenset[str]) -> None:
         if "upstreams" in aggregates:
+            self._moved.set()
+
+    async def _keep(self) -> None:
+        """Keep the posts as configured, and their leases."""
+        while True:
+            self._moved.clear()
             self._follow_all()
+            pause = LEASE_SECONDS / 3
+            try:
+                ours = await self._ownership.claim(self._posts)
+            except Refused:
+                ours, pause = frozenset(), RETRY_SECONDS
+            for key, post in self._posts.items():
+                if post.ours != (key in ours):
+                    post.ours = key in ours
+                    post.next_look = 0.0
+                    post.wake.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._moved.wait()
 
     def _follow_all(self) -> None:
         wanted: dict[str, Upstream] = {}
         for tenant in self._fleet.revisions():
-            with contextlib.suppress(Refused):
-                wanted.update(
-                    (key, upstream) for key, upstream in self._fleet.view(tenant).upstreams.items() if upstream.enabled
-                )
-        for key in [key for key in self._owners if self._followed.get(key) != wanted.get(key)]:
-            self._owners.pop(key).cancel()
-            self._followed.pop(key)
-            self._spawn(self._upstreams.forget(key))
-        for key, upstream in wanted.items():
-            if key not in self._owners:
-                self._followed[key] = upstream
-                self._wanted[key] = asyncio.Event()
-                self._owners[key] = asyncio.create_task(self._follow(upstream), name="discover")
+            try:
+                found = self._fleet.view(tenant).upstreams
+            except Refused:  # too old: what is followed stays as it is until the store is back
+                found = {key: post.upstream for key, post in self._posts.items() if post.upstream.tenant == tenant}
+            wanted.update((key, upstream) for key, upstream in found.items() if upstream.enabled)
+        for key in [key for key, post in self._posts.items() if wanted.get(key) != post.upstream]:
+            self._leave(self._posts.pop(key), wanted.get(key))
+        for key in wanted.keys() - self._posts.keys():
+            self._follow(_Post(wanted[key], replaced=False))
 
-    async def _follow(self, upstream: Upstream) -> None:
-        """Observe on the interval and on request, while the lease is ours."""
+    def _leave(self, post: _Post, successor: Upstream | None) -> None:
+        if post.task is not None:
+            post.task.cancel()
+        if successor is not None:
+            self._follow(_Post(successor, replaced=True))
+        else:
+            self._spawn(self._let_go(post.upstream.id))
+
+    def _follow(self, post: _Post) -> None:
+        self._posts[post.upstream.id] = post
+        post.task = supervised("discover", partial(self._attend, post))
+
+    async def _let_go(self, upstream_id: str) -> None:
+        await self._upstreams.forget(upstream_id)
+        with contextlib.suppress(Refused):
+            await self._ownership.give((upstream_id,))
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    async def _attend(self, post: _Post) -> None:
+        """Look whenever it is due, and listen, while the lease is ours."""
+        if post.replaced:
+            await self._upstreams.forget(post.upstream.id)
+            post.replaced = False
         watching: asyncio.Task[None] | None = None
-        wanted = self._wanted[upstream.id]
-        next_look = 0.0
         try:
             while True:
-                ours = await self._lease(upstream)
-                if ours and (wanted.is_set() or clock.monotonic() >= next_look):
-                    wanted.clear()
-                    await self._observed(upstream)
-                    next_look = clock.monotonic() + self._interval
-                if ours and watching is None:
-                    watching = asyncio.create_task(self._watch(upstream))
-                if not ours and watching is not None:
+                post.wake.clear()
+                if post.ours and post.due_in() <= 0:
+                    await self._look(post)
+                if post.ours and watching is None:
+                    watching = supervised("discover-watch", partial(self._watch, post))
+                elif not post.ours and watching is not None:
                     watching.cancel()
                     watching = None
-                pause = max(0.05, min(LEASE_SECONDS / 3, next_look - clock.monotonic() if ours else LEASE_SECONDS / 3))
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
-                        await wanted.wait()
+                    async with asyncio.timeout(max(0.0, post.due_in()) if post.ours else None):
+                        await post.wake.wait()
         finally:
             if watching is not None:
                 watching.cancel()
 
-    async def _lease(self, upstream: Upstream) -> bool:
+    async def _look(self, post: _Post) -> None:
+        noticed, post.noticed, post.wanted = post.noticed, False, False
+        askers, post.askers = post.askers, []
+        healthy = False
         try:
-            async with self._db.unit(None) as unit:
-                return await leases.acquire(unit, _lease_name(upstream), self._fleet.replica, LEASE_SECONDS)
-        except Refused:
-            return False
+            healthy = (await self._catalog.look(post.upstream)).state == "ok"
+            if noticed:
+                async with self._db.unit(post.upstream.tenant) as unit:
+                    await unit.bump("notices")
+            for question in askers:
+                await self._mail.send(question.replica, "refreshed", msgspec.msgpack.encode(question))
+        except Refused as refused:
+            _log.warning("look failed", upstream_id=post.upstream.id, code=refused.code)
+            post.noticed = post.noticed or noticed  # nobody was told yet
+            post.askers = [*askers, *post.askers]
+        finally:
+            now = clock.monotonic()
+            post.failures = 0 if healthy else post.failures + 1
+            post.next_notice = now + NOTICE_SECONDS if noticed else post.next_notice
+            post.next_look = now + (self._interval if healthy else min(self._interval, 2.0 ** min(post.failures, 16)))
 
-    async def _watch(self, upstream: Upstream) -> None:
-        """Hear of changes; a change is observed at once and told to every replica's clients."""
+    async def _watch(self, post: _Post) -> None:
+        """Hear of changes until cancelled."""
 
         def tell(method: str, params: bytes) -> None:
             del params
             if method in _CHANGED:
-                self._spawn(self._changed(upstream))
+                post.ask(noticed=True)
 
-        with contextlib.suppress(Refused):
-            await self._upstreams.watch(upstream, tell)
+        await self._upstreams.watch(post.upstream, tell)
 
-    async def _changed(self, upstream: Upstream) -> None:
+    # -- asking and being asked ------------------------------------------------------------------------------------
+
+    async def _owner(self, upstream: Upstream) -> str | None:
+        """None when we may look ourselves, else the replica to ask ("" when it is not known)."""
+        post = self._posts.get(upstream.id)
+        return None if post is not None and post.ours else await self._ownership.take(upstream.id)
+
+    async def _look_once(self, upstream: Upstream) -> UpstreamState:
         try:
-            await self._observed(upstream)
-            async with self._db.unit(upstream.tenant) as unit:
-                await unit.bump("notices")
-        except Refused as refused:
-            _log.warning("notice_lost", upstream=upstream.id, code=refused.code)
+            return await self._catalog.look(upstream)
+        finally:
+            if upstream.id in self._posts:
+                self._moved.set()  # a lease that was just taken is kept
+            else:
+                with contextlib.suppress(Refused):
+                    await self._ownership.give((upstream.id,))
 
-    async def _on_mail(self, body: bytes) -> None:
-        _, _, upstream_id = body.decode().partition(" ")
-        wanted = self._wanted.get(upstream_id)
-        if wanted is not None:
-            wanted.set()
+    @contextlib.contextmanager
+    def _question(self, upstream: Upstream) -> Iterator[tuple[_Question, asyncio.Event]]:
+        """A question for the owner, and what is set when the answer comes."""
+        self._number += 1
+        number, answered = self._number, asyncio.Event()
+        self._waiting[number] = answered
+        try:
+            yield _Question(upstream.id, self._fleet.replica, number), answered
+        finally:
+            del self._waiting[number]
+
+    async def _on_question(self, body: bytes) -> None:
+        question = _read(body)
+        post = self._posts.get(question.upstream)
+        if post is not None and post.ours:
+            post.askers.append(question)
+            post.ask()
+
+    async def _on_answer(self, body: bytes) -> None:
+        waiting = self._waiting.get(_read(body).number)
+        if waiting is not None:
+            waiting.set()
+
+    async def _report(self, post: _Post) -> None:
+        """Tell the owner on another replica; reports within a second are one."""
+        try:
+            owner = await self._ownership.take(post.upstream.id)
+            if owner is None:
+                self._moved.set()
+                return
+            if owner:
+                await self._mail.send(owner, "suspect", post.upstream.id.encode())
+            await asyncio.sleep(NOTICE_SECONDS)
+        except Refused as refused:
+            _log.warning("suspicion lost", upstream_id=post.upstream.id, code=refused.code)
+        post.noticed = post.ours and post.noticed
+
+    async def _on_suspect(self, body: bytes) -> None:
+        post = self._posts.get(body.decode())
+        if post is not None and post.ours:
+            post.ask(noticed=True)
 
     def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    # -- observing ---------------------------------------------------------------------------------------------------
 
-    async def _observed(self, upstream: Upstream) -> UpstreamState:
-        """One observation at a time per upstream; who asks meanwhile waits for the one after."""
-        running = self._observing.get(upstream.id)
-        if running is not None:
-            await asyncio.wait({running})
-        running = self._observing.get(upstream.id)
-        if running is None:
-            running = self._observing[upstream.id] = asyncio.ensure_future(self._observe(upstream))
-            running.add_done_callback(lambda _: self._observing.pop(upstream.id, None))
-        return await asyncio.shield(running)
-
-    async def _observe(self, upstream: Upstream) -> UpstreamState:
-        before = await self._state(upstream)
-        try:
-            async with self._slots:
-                found = await self._upstreams.discovery(upstream)
-            observation = await asyncio.to_thread(observed, upstream.id, found, clock.now())
-            facts = _facts(upstream.id, found, observation.seen_at)
-            async with self._db.unit(upstream.tenant) as unit:
-                await observe(unit, observation, facts, before.observation, next_status)
-        except Refused as refused:
-            await self._broken(upstream, refused)
-        with contextlib.suppress(Refused):
-            await self._fleet.refresh()
-        return await self._state(upstream)
-
-    async def _broken(self, upstream: Upstream, refused: Refused) -> None:
-        if refused.code == "conflict":
-            return  # another observation came first, or the upstream is gone: nothing of ours counts
-        try:
-            async with self._db.unit(upstream.tenant) as unit:
-                await states.broken(unit, upstream.id, refused.sentence)
-        except Refused as error:
-            _log.warning("state_not_written", upstream=upstream.id, code=error.code)
-
-
-def observed(upstream_id: str, found: Facts, at: float) -> Observation:
-    """An observation out of raw lists: every definition with its hashes. Pure; slow for thousands of tools."""
-    definitions: list[Observed] = [fingerprint(item.kind, item.name, item.raw) for item in found.items]
-    if found.instructions:
-        definitions.append(fingerprint("instructions", "", jsonrpc.encoded(found.instructions)))
-    return Observation(upstream_id, tuple(definitions), at, tuple(sorted(found.unlisted)))
-
-
-def _facts(upstream_id: str, found: Facts, at: float) -> UpstreamState:
-    reason = "; ".join(f"{kind}: {why}" for kind, why in sorted(found.unlisted.items()))
-    return UpstreamState(
-        upstream=upstream_id,
-        state="ok",
-        reason=reason,
-        era=found.era,
-        version=found.version,
-        server_name=found.server_name,
-        server_version=found.server_version,
-        capabilities=found.capabilities,
-        instructions=found.instructions,
-        observed_at=at,
-    )
-
-
-def _lease_name(upstream: Upstream) -> str:
-    return f"discover:{upstream.id}"
+def _read(body: bytes) -> _Question:
+    """Raises `Refused("invalid_request")`: another version of this program wrote it."""
+    try:
+        return msgspec.msgpack.decode(body, type=_Question)
+    except msgspec.MsgspecError:
+        raise Refused("invalid_request", "The mail of another replica cannot be read.") from None
