@@ -1,7 +1,5 @@
 """What travels between the stages, and the machine's events and effects. All of it frozen."""
 
-from dataclasses import dataclass, field
-
 import msgspec
 
 from callgate.errors import Refused
@@ -70,25 +68,21 @@ class Waiting(msgspec.Struct, frozen=True):
 # -- effects: what the machine wants done ------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class RecordIntent:
+class RecordIntent(msgspec.Struct, frozen=True):
     event: Intent
 
 
-@dataclass(frozen=True, slots=True)
-class RecordOutcome:
+class RecordOutcome(msgspec.Struct, frozen=True):
     event: Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
+class Forward(msgspec.Struct, frozen=True):
     """Open the credential and start the upstream exchange."""
 
     target: Target
 
 
-@dataclass(frozen=True, slots=True)
-class Resume:
+class Resume(msgspec.Struct, frozen=True):
     """Go on with a live exchange, on whichever replica holds it, by answering its question."""
 
     target: Target
@@ -96,67 +90,58 @@ class Resume:
     reply: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Relay:
+class Relay(msgspec.Struct, frozen=True):
     """A notification for the client: method and raw params."""
 
     method: str
     params: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class AskClient:
+class AskClient(msgspec.Struct, frozen=True):
     """Questions for a client that can be asked while the call runs (handshake era)."""
 
     requests: tuple[InputRequest, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerUpstream:
+class AnswerUpstream(msgspec.Struct, frozen=True):
     """The client's answer to a live question: `reply` is raw `{"result":…}` or `{"error":…}`."""
 
     ask_id: bytes
     reply: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Suspend:
+class Suspend(msgspec.Struct, frozen=True):
     """Keep the exchange alive for a later leg of the same call (modern client, live question)."""
 
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(msgspec.Struct, frozen=True):
     """Next bytes of a large result value."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(msgspec.Struct, frozen=True):
     """The rest of the answer: a result or error value. After `Write`s, `raw` is the held-back tail."""
 
     kind: str  # result | error
     raw: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Refuse:
+class Refuse(msgspec.Struct, frozen=True):
     """Answer with a refusal of the error table."""
 
     refused: Refused
 
 
-@dataclass(frozen=True, slots=True)
-class Abort:
+class Abort(msgspec.Struct, frozen=True):
     """The answer has begun and cannot be completed: break the stream so that the client sees a failure."""
 
     refused: Refused
 
 
-@dataclass(frozen=True, slots=True)
-class CancelUpstream:
+class CancelUpstream(msgspec.Struct, frozen=True):
     """Tell the upstream to stop."""
 
 
@@ -170,40 +155,33 @@ Effects = tuple[Effect, ...]
 # -- events: what happened (upstream events are those of upstreams.exchange) ----------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class IntentDurable:
+class IntentDurable(msgspec.Struct, frozen=True):
     """The record of the intent is on stable storage."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutcomeDurable:
+class OutcomeDurable(msgspec.Struct, frozen=True):
     """The record of the outcome is on stable storage (or accepted, where the tenant chose `relaxed`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecordFailed:
+class RecordFailed(msgspec.Struct, frozen=True):
     """A record could not be made durable."""
 
 
-@dataclass(frozen=True, slots=True)
-class StartFailed:
+class StartFailed(msgspec.Struct, frozen=True):
     """The exchange could not be started; nothing was sent."""
 
     refused: Refused
 
 
-@dataclass(frozen=True, slots=True)
-class InputsGiven:
+class InputsGiven(msgspec.Struct, frozen=True):
     """The client's answers by key: raw `{"result":…}` or `{"error":…}`."""
 
-    replies: dict[str, bytes] = field(default_factory=dict)
+    replies: dict[str, bytes] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
+class Cancelled(msgspec.Struct, frozen=True):
     """The client asked for the end of this call, or a modern client closed the stream."""
 
 
-@dataclass(frozen=True, slots=True)
-class PeerLost:
+class PeerLost(msgspec.Struct, frozen=True):
     """A handshake-era client's stream broke. That is not a cancellation (2025-06-18, streamable HTTP)."""

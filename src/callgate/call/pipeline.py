@@ -10,7 +10,6 @@ outcome is durable; the one broad `except` of the call path is here and ends in 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import msgspec
@@ -55,8 +54,7 @@ from callgate.wire import eras, jsonrpc
 NEW, RECORDING, FORWARDED, CLOSING, DONE = "new", "recording", "forwarded", "closing", "done"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """What the machine needs to know of where it runs."""
 
     replica: str
@@ -64,8 +62,7 @@ class Place:
     sealer: state.Sealer
 
 
-@dataclass(frozen=True, slots=True)
-class _Arrived:
+class _Arrived(msgspec.Struct, frozen=True):
     """The first event of every call."""
 
 

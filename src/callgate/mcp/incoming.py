@@ -5,7 +5,6 @@ Fail closed: size, time, depth, media types and routing headers are refused befo
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -21,8 +20,7 @@ from callgate.wire import eras, headers, jsonrpc
 BODY_SECONDS = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Posted:
+class Posted(msgspec.Struct, frozen=True):
     """A POSTed message with what its era says of the client. `capabilities` is raw JSON."""
 
     message: jsonrpc.Message

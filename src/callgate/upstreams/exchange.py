@@ -5,20 +5,19 @@ Fail closed: an exchange always ends in `Answered`, `Ended` or `Failed`.
 """
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+
+class Notice(msgspec.Struct, frozen=True):
     """A notification that belongs to this exchange. `raw` is the whole JSON-RPC message."""
 
     method: str
     raw: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """A server-to-client request of a handshake-era upstream. `id` and `params` are raw JSON."""
 
     id: bytes
@@ -26,28 +25,24 @@ class Ask:
     params: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(msgspec.Struct, frozen=True):
     """The whole answer. `kind` is `result` or `error`, `raw` the value of that member."""
 
     kind: str
     raw: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(msgspec.Struct, frozen=True):
     """The next bytes of a large result value, in order."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """After the last `Piece`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True):
     """No usable answer. `code` is one of the error table's `upstream_*`; `detail` a sentence without payload."""
 
     code: str
@@ -59,8 +54,7 @@ Event = Notice | Ask | Answered | Piece | Ended | Failed
 Sink = Callable[[Event], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(msgspec.Struct, frozen=True):
     """One request as it is sent. `params` is the raw object without gateway members.
 
     `name` goes into `Mcp-Name`, `mirrored` are the `Mcp-Param-*` headers; both only in the modern era over HTTP.
@@ -99,8 +93,7 @@ class Exchange(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(msgspec.Struct, frozen=True):
     """Who asks an upstream: part of the key of its conversation.
 
     `session` is the client's handshake-era session id, None for modern clients. `capabilities` is raw JSON.
@@ -111,4 +104,7 @@ class Peer:
     person: str
     session: str | None
     capabilities: bytes
-    credential: tuple[str, str] | None = field(default=None, repr=False)
+    credential: tuple[str, str] | None = None
+
+    def __repr__(self) -> str:
+        return f"Peer({self.tenant}, {self.person}, {self.session})"
