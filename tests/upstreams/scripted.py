@@ -8,12 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from callgate.upstreams.duplex import Channel
-from callgate.upstreams.pool import Credential, Upstreams
-
 from callgate.model.upstream import Upstream
 from callgate.net.pool import Pool
-from callgate.upstreams.exchange import Answered, Ask, Ended, Event, Exchange, Failed, Notice, Peer, Piece
+from callgate.upstreams.duplex import Channel
+from callgate.upstreams.exchange import Answered, Ended, Event, Exchange, Peer, Piece
+from callgate.upstreams.pool import Credential, Upstreams
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
@@ -182,17 +181,20 @@ class Legacy:
     hear: Handler | None = None
     sessions: list[str] = field(default_factory=list)
     unknown: int = 404
+    stateless: bool = False
+    instructions: str = ""
     count: int = 0
 
     async def __call__(self, asked: Asked, answering: Answering) -> None:
         method = asked.rpc.get("method")
-        known = asked.headers.get("mcp-session-id") in self.sessions
+        known = self.stateless or asked.headers.get("mcp-session-id") in self.sessions
         if method == "initialize":
             self.count += 1
             self.sessions.append(f"s{self.count}")
             info = {"protocolVersion": self.version, "capabilities": self.capabilities, "serverInfo": {"name": "x"}}
-            await answering.result(asked, info, f"Mcp-Session-Id: s{self.count}")
-        elif not known:
+            named = [] if self.stateless else [f"Mcp-Session-Id: s{self.count}"]
+            await answering.result(asked, {**info, "instructions": self.instructions}, *named)
+        elif not known or method == "server/discover":
             await answering.whole(b'{"error":"no session"}', 400 if method == "server/discover" else self.unknown)
         elif asked.method == "GET":
             await (self.hear(asked, answering) if self.hear else answering.whole(b"", 405))

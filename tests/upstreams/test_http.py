@@ -261,7 +261,8 @@ async def test_a_reader_that_waits_holds_the_server_back() -> None:
     async with Scripted(modern(call)).running() as server, pooled() as upstreams:
         exchange = await upstreams.start(at(server.url), peer(), CALL)
         pieces = aiter(exchange)
-        await anext(pieces)
+        first = await anext(pieces)
+        assert isinstance(first, Piece)
         before = -1
         while sent != before:  # until the server cannot write any more
             before = sent

@@ -14,7 +14,8 @@ from callgate.upstreams.exchange import Answered, Ask, Event, Exchange, Notice, 
 from callgate.upstreams.pool import Upstreams
 from tests.peers.environments import SERVERS, node, program, python
 from tests.peers.processes import Process, fixture_server
-from tests.upstreams.scripted import ASKING, Programs, at, events, peer, pooled, program as child, value
+from tests.upstreams.scripted import ASKING, Programs, at, events, peer, pooled, value
+from tests.upstreams.scripted import program as child
 
 pytestmark = pytest.mark.peers
 EVERYTHING = "@modelcontextprotocol/server-everything"
@@ -73,7 +74,7 @@ async def test_the_fixtures_over_http_are_probed_listed_and_called(fixture: tupl
 
 
 async def test_progress_and_logs_of_the_fixtures_arrive(fixture: tuple[str, Process, str]) -> None:
-    variant, _, url = fixture
+    _, _, url = fixture
     async with pooled() as upstreams:
         found = await events(await upstreams.start(at(url), peer(), call("test_tool_with_progress")))
         progress = [json.loads(event.raw) for event in found if isinstance(event, Notice)]
@@ -271,7 +272,7 @@ async def test_the_reference_server_works_in_every_mode(mode: str, unused_tcp_po
         assert "sampled" in json.dumps(result)
         assert any(isinstance(event, Ask) and event.method == "sampling/createMessage" for event in asked)
         long = call("trigger-long-running-operation", duration=1, steps=3)
-        notices = [event for event in await events(await upstreams.start(upstream, peer(), long))]
+        notices = await events(await upstreams.start(upstream, peer(), long))
         assert [event.method for event in notices[:-1] if isinstance(event, Notice)].count(
             "notifications/progress"
         ) == 3

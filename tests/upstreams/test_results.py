@@ -1,6 +1,7 @@
 """Large answers as they stream in: whatever the chunks, the pieces are exactly the value of `result`."""
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ _EXTRAS = st.dictionaries(st.sampled_from(["x", "y", "_", "jsonrpc"]), _SCALARS,
 
 def chunks(data: bytes, cuts: list[int]) -> list[bytes]:
     edges = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(edges)]
 
 
 def stream(own_id: bytes, first: bytes, rest: list[bytes]) -> bytes | None:

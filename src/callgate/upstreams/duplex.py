@@ -20,6 +20,7 @@ from callgate.upstreams.routing import LISTEN
 from callgate.wire import eras, jsonrpc
 
 MAX_DEPTH = 512
+_WRITE_SECONDS = 5.0
 _QUEUED = "Another call of yours to this server waits for an answer; finish or cancel that one first."
 
 
@@ -105,7 +106,7 @@ class DuplexConversation(Conversation):
     def _send(self, exchange: "DuplexExchange") -> None:
         self.router.add(exchange.sent.method, exchange)
         exchange.waits = False
-        self._spawn(self._write(self.body(exchange.sent, exchange.own_id), exchange))
+        exchange.writing = self._spawn(self._write(self.body(exchange.sent, exchange.own_id), exchange))
 
     async def _write(self, body: bytes, exchange: "DuplexExchange") -> None:
         try:
@@ -154,10 +155,11 @@ class DuplexConversation(Conversation):
         with contextlib.suppress(Refused):  # the reader notices that the channel is gone
             await self._channel.send(body)
 
-    def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
+    def _spawn(self, work: "asyncio._CoroutineLike[None]") -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 class DuplexExchange(Inbox):
@@ -167,6 +169,7 @@ class DuplexExchange(Inbox):
         super().__init__(conversation.era, conversation.next_id(), sink)
         self.sent = sent
         self.waits = True  # not sent yet
+        self.writing: asyncio.Task[None] | None = None
         self._conversation = conversation
         self._silence = silence
         self._alive = clock.monotonic()
@@ -210,7 +213,8 @@ class DuplexExchange(Inbox):
 
     async def cancel(self) -> None:
         """Tell the upstream to stop (both eras, on a channel: 2026-07-28 /basic/patterns/cancellation)."""
-        if not self.over and not self.waits:
+        if not self.over and self.writing is not None:
+            await asyncio.wait({self.writing}, timeout=_WRITE_SECONDS)  # a cancel must not overtake its request
             with contextlib.suppress(Refused):  # the upstream may be gone; then there is nothing left to cancel
                 await self._conversation.tell(cancelled(self.own_id))
         await self.aclose()

@@ -17,6 +17,7 @@ from callgate.wire import eras, jsonrpc
 MAX_ITEMS = 20_000
 MAX_BYTES = 64 * 1024 * 1024
 MAX_PAGES = 2_000
+MAX_INSTRUCTIONS = 1024 * 1024  # characters
 PAGE_SECONDS = 60.0
 _LISTS = (
     ("tool", "tools", "tools/list", "tools"),
@@ -50,9 +51,9 @@ class Facts(msgspec.Struct, frozen=True):
 
 async def look(conversation: Conversation) -> Facts:
     """Everything an upstream offers. Raises `Refused` when it cannot be had completely."""
-    server = jsonrpc.members(conversation.server)
+    server = _object(conversation.server, "What the server says of itself")
     capabilities = server.get("capabilities", msgspec.Raw(b"{}"))
-    declared = jsonrpc.members(capabilities)
+    declared = _object(capabilities, "The server's `capabilities`")
     items: list[Item] = []
     unlisted: dict[str, str] = {}
     for kind, capability, method, member in _LISTS:
@@ -68,19 +69,22 @@ async def look(conversation: Conversation) -> Facts:
     return Facts(
         era=conversation.era,
         version=conversation.version,
-        server_name=(jsonrpc.text(info.get("name", b"")) or "")[:200],
-        server_version=(jsonrpc.text(info.get("version", b"")) or "")[:100],
+        server_name=_line(info.get("name", b""), 200),
+        server_version=_line(info.get("version", b""), 100),
         capabilities=bytes(capabilities),
-        instructions=jsonrpc.text(server.get("instructions", b"")) or "",
+        instructions=_line(server.get("instructions", b""), MAX_INSTRUCTIONS),
         items=tuple(items),
         unlisted=unlisted,
     )
 
 
 def _server_info(server: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
-    if "serverInfo" in server:
-        return jsonrpc.members(server["serverInfo"])
-    return jsonrpc.members(jsonrpc.members(server.get("_meta", b"")).get(eras.SERVER_INFO_KEY, b""))
+    try:
+        if "serverInfo" in server:
+            return jsonrpc.members(server["serverInfo"])
+        return jsonrpc.members(jsonrpc.members(server.get("_meta", b"")).get(eras.SERVER_INFO_KEY, b""))
+    except Refused:  # a name for people to see; nothing depends on it
+        return {}
 
 
 async def _all(conversation: Conversation, kind: str, method: str, member: str) -> list[Item]:
@@ -117,19 +121,39 @@ async def _page(conversation: Conversation, method: str, params: bytes) -> dict[
     finally:
         await exchange.aclose()
     if kind == "error":
-        code = bytes(jsonrpc.members(raw).get("code", b""))
-        if code == b"-32601" and method == "resources/templates/list":
+        code = _code(raw)
+        if code == -32601 and method == "resources/templates/list":
             return None  # older servers declare resources without having templates
-        raise Refused(
-            "upstream_invalid", f"The server answered `{method}` with an error ({code.decode('ascii')[:12]})."
-        )
-    return jsonrpc.members(raw)
+        shown = "without a code" if code is None else str(code)
+        raise Refused("upstream_invalid", f"The server answered `{method}` with an error ({shown}).")
+    return _object(raw, f"The answer to `{method}`")
+
+
+def _code(raw: bytes) -> int | None:
+    """The code of a JSON-RPC error; what is no small number may be payload and is not shown."""
+    try:
+        code = msgspec.json.decode(jsonrpc.members(raw).get("code", b"null"), type=int)
+    except (Refused, msgspec.DecodeError):
+        return None
+    return code if abs(code) < 10**6 else None
+
+
+def _object(raw: bytes | msgspec.Raw, what: str) -> dict[str, msgspec.Raw]:
+    try:
+        return jsonrpc.members(raw)
+    except Refused:
+        raise Refused("upstream_invalid", f"{what} is no JSON object.") from None
+
+
+def _line(raw: bytes | msgspec.Raw, longest: int) -> str:
+    """A text that the server gives of itself, in a form that every store can hold; "" where it is none."""
+    return (jsonrpc.text(raw) or "").replace("\0", "")[:longest]
 
 
 def _list(raw: bytes | msgspec.Raw, method: str) -> list[msgspec.Raw]:
     try:
         return msgspec.json.decode(raw, type=list[msgspec.Raw])
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refused("upstream_invalid", f"The answer to `{method}` holds no list.") from None
 
 
@@ -139,6 +163,6 @@ def _item(kind: str, raw: msgspec.Raw) -> Item:
         name = jsonrpc.text(jsonrpc.members(raw).get(member, b""))
     except Refused:
         name = None
-    if not name:
-        raise Refused("upstream_invalid", f"The server lists a {kind} without a `{member}`.")
+    if not name or "\0" in name:
+        raise Refused("upstream_invalid", f"The server lists a {kind} without a usable `{member}`.")
     return Item(kind, name, bytes(raw))

@@ -6,6 +6,7 @@ Fail closed: an upstream that answers neither is `upstream_unavailable` or `upst
 """
 
 import asyncio
+import contextlib
 
 import msgspec
 
@@ -38,7 +39,8 @@ async def open_http(pool: Pool, place: Place, capabilities: bytes, era: str | No
     conversation = HttpConversation(pool, place, eras.LEGACY, "", capabilities)
     exchange = await _initialize(conversation)
     conversation.session = exchange.session if isinstance(exchange, HttpExchange) else None
-    await conversation.tell(jsonrpc.notification("notifications/initialized"), "notifications/initialized")
+    with contextlib.suppress(Refused):  # some servers take no notification; the first request will tell
+        await conversation.tell(jsonrpc.notification("notifications/initialized"), "notifications/initialized")
     if not _ASKING.isdisjoint(jsonrpc.members(capabilities)):
         await conversation.hear()  # a server may put its questions there
     return conversation
