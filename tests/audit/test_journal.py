@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from callgate.audit import journal
+from callgate.audit import journal, journal_thread
 from callgate.audit.journal import JournalRecorder
 from callgate.audit.segment import Segment
 from callgate.errors import Refused
@@ -189,3 +189,152 @@ async def test_an_outcome_in_a_later_file_closes_the_intent_of_an_earlier_one(
     recorder = await started(embedded, tmp_path)
     assert (await entries(embedded))[made.id].outcome == "result"
     await recorder.stop()
+
+
+NO_SPACE = OSError(28, "No space left on device")
+
+
+class Faults:
+    """Makes a file's `append` and the making of files fail while `append` or `create` is set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.append: BaseException | None = None
+        self.create: BaseException | None = None
+        self.created = 0
+        append, create = Segment.append, Segment.create
+
+        def failing_append(segment: Segment, data: bytes) -> None:
+            if self.append is not None:
+                raise self.append
+            append(segment, data)
+
+        def failing_create(path: Path, reserve: int) -> Segment:
+            self.created += 1
+            if self.create is not None:
+                raise self.create
+            return create(path, reserve)
+
+        monkeypatch.setattr(Segment, "append", failing_append)
+        monkeypatch.setattr(Segment, "create", failing_create)
+        monkeypatch.setattr(journal_thread, "_RETRY_S", 0.01)
+
+
+@pytest.fixture
+def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
+    return Faults(monkeypatch)
+
+
+async def refused(recorder: JournalRecorder) -> None:
+    with pytest.raises(Refused) as caught:
+        await recorder.record(intent())
+    assert caught.value.code == "not_recorded"
+
+
+async def test_after_a_failed_write_nothing_is_taken_until_a_fresh_file_works(
+    embedded: Database, tmp_path: Path, faults: Faults
+) -> None:
+    recorder = await started(embedded, tmp_path)
+    before, after = intent(), intent()
+    await recorder.record(before)
+    faults.append = faults.create = NO_SPACE
+    await refused(recorder)
+    assert not recorder.healthy
+    await refused(recorder)
+
+    async def tried_again() -> bool:
+        return faults.created > 3
+
+    await until(tried_again)
+    faults.create = None  # there is room for a file, but not for what has to be in it
+    made = faults.created
+
+    async def tried_to_carry() -> bool:
+        return faults.created > made + 1
+
+    await until(tried_to_carry)
+    assert not recorder.healthy
+    faults.append = None
+
+    async def healed() -> bool:
+        return recorder.healthy
+
+    await until(healed)
+    await recorder.record(after)
+    await recorder.flush()
+    assert {before.id, after.id} <= (await entries(embedded)).keys()
+    assert len(list((tmp_path / "journal").iterdir())) == 1
+    await recorder.stop()
+
+
+async def test_where_no_further_file_can_be_made_the_present_one_grows(
+    embedded: Database, tmp_path: Path, faults: Faults
+) -> None:
+    recorder = await started(embedded, tmp_path, 4_096)
+    faults.create = NO_SPACE
+    calls = [intent() for _ in range(40)]
+    for call in calls:
+        await recorder.record(call)
+    assert recorder.healthy
+    await recorder.flush()
+    assert len(await entries(embedded)) == 40
+    await recorder.stop()
+
+
+async def test_stopping_on_a_full_disk_ends(embedded: Database, tmp_path: Path, faults: Faults) -> None:
+    recorder = await started(embedded, tmp_path)
+    faults.append = faults.create = NO_SPACE
+    await refused(recorder)
+    async with asyncio.timeout(10):
+        await recorder.stop()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_writing_thread_that_died_is_noticed(
+    embedded: Database, tmp_path: Path, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_WATCH_S", 0.02)
+    recorder = await started(embedded, tmp_path)
+    faults.append = MemoryError()
+    await refused(recorder)
+    assert not recorder.healthy
+    await recorder.stop()
+
+
+async def test_a_load_that_fails_behind_the_calls_is_tried_again(
+    embedded: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_IDLE_S", 0.01)
+    monkeypatch.setattr(journal, "LONGEST_S", 0.05)
+    directory = tmp_path / "later"
+    recorder = JournalRecorder(tmp_path / "journal", directory / "callgate.db")
+    await recorder.start()
+    made = intent()
+    recorder.write(made, lambda _error: None)
+
+    async def tried() -> bool:
+        return "load" in recorder._timers and recorder._wrote > 0
+
+    await until(tried)
+    directory.mkdir()
+    later = await Database.open(f"sqlite:///{directory}/callgate.db")
+
+    async def loaded() -> bool:
+        return made.id in await entries(later)
+
+    await until(loaded)
+    await recorder.stop()
+    await later.close()
+
+
+def test_a_report_to_a_loop_that_is_closed_ends_quietly(tmp_path: Path) -> None:
+    recorder = JournalRecorder(tmp_path / "journal", tmp_path / "callgate.db")
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(recorder_on(recorder, loop))
+    loop.close()
+    recorder._works()
+    assert not recorder.healthy
+
+
+async def recorder_on(recorder: JournalRecorder, loop: asyncio.AbstractEventLoop) -> None:
+    recorder._loop = loop
+    recorder._healthy = True

@@ -157,3 +157,10 @@ async def test_a_known_outcome_wins_over_one_that_was_guessed(pg_url: str) -> No
         (entry,) = await audit.page(unit)
     assert entry.outcome == "result"
     await db.close()
+
+
+async def test_a_role_that_may_not_record_stops_the_start(pg_url: str, pg_cluster: Cluster) -> None:
+    await asyncio.to_thread(pg_cluster.sql, "CREATE ROLE stranger LOGIN")
+    with pytest.raises(Refused) as caught:
+        await PostgreSQLRecorder(pg_url.replace(OWNER, "stranger")).start()
+    assert caught.value.code == "store_unavailable"

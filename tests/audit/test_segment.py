@@ -1,5 +1,6 @@
 """Journal files: cut off at any byte, they give back exactly the whole records."""
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -55,3 +56,18 @@ def test_a_name_that_is_taken_is_an_error_and_nothing_is_overwritten(tmp_path: P
     with pytest.raises(FileExistsError):
         Segment.create(tmp_path / "x.journal", 4096)
     assert (tmp_path / "x.journal").read_bytes() == b"old"
+
+
+def test_a_file_for_which_there_is_no_room_is_not_left_behind(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"space|large"):
+        Segment.create(tmp_path / "x.journal", 1 << 55)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_written_is_an_error_and_not_durable(tmp_path: Path) -> None:
+    (tmp_path / "x.journal").touch()
+    segment = Segment(tmp_path / "x.journal", os.open(tmp_path / "x.journal", os.O_RDONLY))
+    with pytest.raises(OSError, match="descriptor"):
+        segment.append(b"one\n")
+    assert segment.durable == 0
+    segment.delete()

@@ -80,6 +80,8 @@ async def test_upstream_names_are_unique_while_they_live(db: Database) -> None:
         ):
             with pytest.raises(Refused, match="files"):
                 await work
+        with pytest.raises(Refused, match="no such"):
+            await upstreams.update_one(unit, msgspec.structs.replace(web, id="ups_9", name="other"))
         await upstreams.remove(unit, "ups_1")
         renamed = await upstreams.update_one(unit, msgspec.structs.replace(web, name="files"))
         assert (await upstreams.by_name(unit, "files")) == renamed

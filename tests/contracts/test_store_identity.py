@@ -39,6 +39,7 @@ async def test_an_address_is_taken_in_whatever_case_but_free_again_after_deletio
         await people.remove(unit, "per_1")
         await people.add(unit, msgspec.structs.replace(BEN, email="ana@acme.test"))
         assert await people.get(unit, "per_1") is None
+        assert await people.emails_of(unit, ["per_1", "per_9"]) == {"per_1": "ana@acme.test"}
 
 
 async def test_the_same_address_may_belong_to_a_person_of_another_tenant(db: Database) -> None:
@@ -50,7 +51,12 @@ async def test_the_same_address_may_belong_to_a_person_of_another_tenant(db: Dat
 
 async def test_changing_somebody_unknown_is_not_found(db: Database) -> None:
     async with db.unit("default") as unit:
-        for work in (people.update_one(unit, ANA), people.remove(unit, "per_1"), agents.remove(unit, "agt_1")):
+        for work in (
+            people.update_one(unit, ANA),
+            people.remove(unit, "per_1"),
+            agents.update_one(unit, Agent(id="agt_1", tenant="default", name="bot")),
+            agents.remove(unit, "agt_1"),
+        ):
             with pytest.raises(Refused) as caught:
                 await work
             assert caught.value.code == "not_found"

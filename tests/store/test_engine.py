@@ -166,3 +166,16 @@ async def test_units_fail_while_the_server_is_away_and_work_when_it_is_back(own_
     await until(hears_again)  # LISTEN is connected again by itself
     await other.close()
     await db.close()
+
+
+async def test_maintenance_needs_a_server_where_there_is_one(sqlite_url: str, own_cluster: Cluster) -> None:
+    embedded = await Database.open(sqlite_url)
+    await embedded.maintain()  # nothing to do there
+    await embedded.close()
+    db = await Database.open(own_cluster.url("own"))
+    await db.maintain()
+    await asyncio.to_thread(own_cluster.down)
+    with pytest.raises(Refused) as caught:
+        await db.maintain()
+    assert caught.value.code == "store_unavailable"
+    await db.close()
