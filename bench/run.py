@@ -101,10 +101,9 @@ def gateway(
 def session(port: int, token: str) -> str:
     """The session id that `initialize` gives a handshake-era client."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    body = {
-        "jsonrpc": "2.0", "id": 1, "method": "initialize",
-        "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}},
-    }  # fmt: skip
+    about = {"name": "bench", "version": "1"}
+    params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": about}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
     headers = {
         "Authorization": f"Bearer {token}",
         "Content-Type": "application/json",

@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     database_url: str | None = None  # absent = embedded SQLite under data_dir
     key_file: Path | None = None  # absent = <data_dir>/secrets/key
     host: str = "127.0.0.1"
-    port: int = Field(8787, ge=0, le=65535)
+    port: int = Field(default=8787, ge=0, le=65535)
     public_url: str | None = None  # as clients see it, e.g. https://mcp.acme.example
     base_domain: str | None = None  # tenants by host: mcp-gateway.<tenant>.<base_domain>
     allowed_hosts: tuple[str, ...] = ()
@@ -45,13 +45,13 @@ class Settings(BaseSettings):
     allow_unsandboxed_stdio: bool = False
     role: Literal["all", "gateway", "control"] = "all"
     durability: Literal["strict", "relaxed"] = "strict"
-    max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024)
-    max_json_depth: int = Field(128, ge=8, le=512)
-    max_result_bytes: int = Field(64 * 1024 * 1024, ge=1024)
-    max_calls_per_person: int = Field(256, ge=1)
-    refresh_seconds: float = Field(60.0, ge=1.0)
-    poll_seconds: float = Field(2.0, ge=0.1, le=5.0)
-    shutdown_seconds: float = Field(5.0, ge=0.0, le=60.0)
+    max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
+    max_json_depth: int = Field(default=128, ge=8, le=512)
+    max_result_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
+    max_calls_per_person: int = Field(default=256, ge=1)
+    refresh_seconds: float = Field(default=60.0, ge=1.0)
+    poll_seconds: float = Field(default=2.0, ge=0.1, le=5.0)
+    shutdown_seconds: float = Field(default=5.0, ge=0.0, le=60.0)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property
