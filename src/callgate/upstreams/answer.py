@@ -30,7 +30,7 @@ class MessageReader:
     def message(self, raw: bytes) -> None:
         """One whole message."""
         try:
-            message = jsonrpc.parse(raw, MAX_DEPTH)
+            message = jsonrpc.parse(raw, MAX_DEPTH, lenient=True)
         except Refused:
             raise Refused("upstream_invalid", "The server sent something that is no JSON-RPC message.") from None
         if not message.is_response:

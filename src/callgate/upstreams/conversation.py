@@ -8,7 +8,7 @@ import msgspec
 from callgate.errors import Refused
 from callgate.upstreams.exchange import Sent, Sink
 from callgate.upstreams.inbox import Inbox, whole
-from callgate.upstreams.routing import Router
+from callgate.upstreams.routing import Router, member
 from callgate.wire import eras, jsonrpc
 
 CLIENT_INFO = b'{"name":"callgate","version":"1"}'
@@ -91,7 +91,7 @@ class Conversation:
 
     def declares(self, capability: str) -> bool:
         """Whether the server has declared a capability."""
-        return capability in jsonrpc.members(jsonrpc.members(self.server).get("capabilities", b""))
+        return bool(member(member(self.server, "capabilities"), capability))
 
 
 def enveloped(params: bytes, extra: dict[str, bytes]) -> bytes:

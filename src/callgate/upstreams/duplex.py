@@ -134,7 +134,7 @@ class DuplexConversation(Conversation):
 
     def _message(self, raw: bytes) -> None:
         try:
-            message = jsonrpc.parse(raw, MAX_DEPTH)
+            message = jsonrpc.parse(raw, MAX_DEPTH, lenient=True)
         except Refused:
             return  # noise between messages is a server's bad habit, not a reason to end it
         if message.is_response:

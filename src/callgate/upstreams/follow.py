@@ -7,13 +7,11 @@ heard, and the refresh interval remains the guarantee.
 
 import contextlib
 
-import msgspec
-
 from callgate.errors import CallgateError, Refused
 from callgate.upstreams.conversation import Conversation
 from callgate.upstreams.exchange import Notice, Sent
 from callgate.upstreams.inbox import whole
-from callgate.upstreams.routing import LISTEN, UPDATED, OnNotice
+from callgate.upstreams.routing import LISTEN, UPDATED, OnNotice, member
 from callgate.wire import eras, jsonrpc
 
 _LISTS = {"toolsListChanged": True, "promptsListChanged": True, "resourcesListChanged": True}
@@ -59,10 +57,7 @@ def _only(uris: tuple[str, ...], tell: OnNotice) -> OnNotice:
 
 
 def _uri(params: bytes) -> str | None:
-    try:
-        return jsonrpc.text(jsonrpc.members(params).get("uri", b""))
-    except Refused:
-        return None
+    return jsonrpc.text(member(params, "uri"))
 
 
 async def _subscribe(conversation: Conversation, uri: str) -> None:
@@ -102,8 +97,7 @@ async def _listen_modern(conversation: Conversation, uris: tuple[str, ...], tell
     try:
         async for event in exchange:
             if isinstance(event, Notice):
-                message = msgspec.json.decode(event.raw, type=dict[str, msgspec.Raw])
-                tell(event.method, bytes(message.get("params", b"{}")))
+                tell(event.method, member(event.raw, "params") or b"{}")
             elif getattr(event, "kind", "") == "error":
                 raise NothingToHear
             else:

@@ -55,7 +55,7 @@ class Hearing:
     def heard(self, raw: bytes) -> None:
         """One event of the stream."""
         try:
-            message = jsonrpc.parse(raw, _MAX_DEPTH)
+            message = jsonrpc.parse(raw, _MAX_DEPTH, lenient=True)
         except Refused:
             return  # noise on a side channel harms nobody
         self._take(message, raw)

@@ -20,7 +20,7 @@ from callgate.upstreams.conversation import answer_body, undelivered
 from callgate.upstreams.exchange import Answered, Ask, Event, Failed, Notice, Piece, Sent, Sink
 from callgate.upstreams.inbox import Inbox
 from callgate.upstreams.place import Place, failure
-from callgate.upstreams.routing import LISTEN, PROGRESS, UPDATED, Router, own_progress
+from callgate.upstreams.routing import LISTEN, PROGRESS, UPDATED, Router, member, own_progress
 from callgate.wire import eras, jsonrpc
 
 _MAX_ERROR_BODY = 64 * 1024
@@ -227,7 +227,7 @@ class HttpExchange(Inbox):
     def _rpc_error(self) -> bytes:
         """The raw JSON-RPC error that answers our request, or nothing."""
         try:
-            message = jsonrpc.parse(self._error, 64)
+            message = jsonrpc.parse(self._error, 64, lenient=True)
         except Refused:
             return b""
         return bytes(message.error) if bytes(message.id) == self.own_id else b""
@@ -341,7 +341,7 @@ def _session_lost(status: int, error: bytes) -> bool:
 
     A 400 that answers our request with an ordinary JSON-RPC error is about the request, not about the session.
     """
-    code = bytes(jsonrpc.members(error).get("code", b"")) if error else b""
+    code = member(error, "code")
     if status == 404:
         return code != b"-32601"
     return status == 400 and (not error or code.startswith(b"-320"))

@@ -19,6 +19,7 @@ from callgate.upstreams.http import HttpConversation
 from callgate.upstreams.http_exchange import HttpExchange
 from callgate.upstreams.inbox import Inbox, whole
 from callgate.upstreams.place import Place
+from callgate.upstreams.routing import member
 from callgate.wire import eras, jsonrpc
 
 PROBE_SECONDS = 10.0
@@ -85,10 +86,10 @@ async def discovered(conversation: Conversation) -> bool:
     finally:
         await exchange.aclose()
     if kind == "error":
-        if bytes(jsonrpc.members(raw).get("code", b"")) == _UNSUPPORTED and not _offers_legacy(raw):
+        if member(raw, "code") == _UNSUPPORTED and not _offers_legacy(raw):
             raise Refused("upstream_invalid", _NO_COMMON)
         return False
-    if eras.LATEST_MODERN not in _strings(jsonrpc.members(raw).get("supportedVersions", b"")):
+    if eras.LATEST_MODERN not in _strings(member(raw, "supportedVersions")):
         return False
     conversation.server = raw
     return True
@@ -100,12 +101,11 @@ def _away(exchange: Inbox) -> bool:
 
 
 def _offers_legacy(error: bytes) -> bool:
-    supported = jsonrpc.members(jsonrpc.members(error).get("data", b"")).get("supported", b"")
-    versions = _strings(supported)
+    versions = _strings(member(member(error, "data"), "supported"))
     return not versions or not versions.isdisjoint(eras.LEGACY_VERSIONS)
 
 
-def _strings(raw: bytes | msgspec.Raw) -> set[str]:
+def _strings(raw: bytes) -> set[str]:
     try:
         return set(msgspec.json.decode(raw, type=list[str])) if raw else set()
     except (msgspec.DecodeError, RecursionError):
@@ -128,7 +128,7 @@ async def _initialize(conversation: Conversation) -> Inbox:
         await exchange.aclose()
     if kind == "error":
         raise Refused("upstream_invalid", "The server refused `initialize`.")
-    negotiated = jsonrpc.text(jsonrpc.members(raw).get("protocolVersion", b""))
+    negotiated = jsonrpc.text(member(raw, "protocolVersion"))
     if negotiated not in eras.LEGACY_VERSIONS:
         raise Refused("upstream_invalid", _NO_COMMON)
     conversation.version = negotiated

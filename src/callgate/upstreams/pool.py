@@ -6,7 +6,6 @@ Fail closed: what cannot be opened is a refusal with the reason; nothing is ever
 """
 
 import asyncio
-import dataclasses
 import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -102,7 +101,7 @@ class Upstreams:
         if sent.log_level is not None and conversation.needs_level(sent.log_level):
             await conversation.set_level(sent.log_level)
         if conversation.era == eras.MODERN and isinstance(conversation, DuplexConversation):
-            sent = dataclasses.replace(sent, capabilities=peer.capabilities)  # one process serves many people
+            sent = msgspec.structs.replace(sent, capabilities=peer.capabilities)  # one process serves many people
         return conversation.start(sent)
 
     def ready(self, upstream: Upstream, peer: Peer) -> bool:
@@ -231,6 +230,14 @@ class Upstreams:
 
     async def discovery(self, upstream: Upstream) -> facts.Facts:
         """What an upstream offers. Raises `Refused` when that cannot be had completely."""
+        try:
+            return await self._look(upstream)
+        except Refused as refused:
+            if refused.code != "upstream_broke_off":
+                raise
+        return await self._look(upstream)  # a kept connection may just have been closed; reading twice harms nobody
+
+    async def _look(self, upstream: Upstream) -> facts.Facts:
         peer = await self.own_peer(upstream)
         conversation = await self._fresh(upstream, peer)
         found = await facts.look(conversation)

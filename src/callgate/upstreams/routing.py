@@ -82,7 +82,7 @@ class Router:
         """A notification of the server."""
         method, params = message.method or "", bytes(message.params or b"{}")
         if method == PROGRESS:
-            call = self.calls.get(_member(params, "progressToken"))
+            call = self.calls.get(member(params, "progressToken"))
             if call is not None:
                 call.emit(Notice(method, raw))
         elif method == LOG:
@@ -106,17 +106,18 @@ class Router:
             calls[-1].emit(Notice(LOG, raw))
 
 
-def _member(params: bytes, name: str) -> bytes:
+def member(raw: bytes, name: str) -> bytes:
+    """A member of what should be an object; nothing where it is none."""
     try:
-        return bytes(jsonrpc.members(params).get(name, b""))
+        return bytes(jsonrpc.members(raw).get(name, b""))
     except Refused:
         return b""
 
 
 def _subscription(params: bytes) -> bytes:
-    return _member(_member(params, "_meta"), eras.SUBSCRIPTION_KEY) if b'"_meta"' in params else b""
+    return member(member(params, "_meta"), eras.SUBSCRIPTION_KEY) if b'"_meta"' in params else b""
 
 
 def own_progress(params: bytes, own_id: bytes) -> bool:
     """Whether progress belongs to this request."""
-    return _member(params, "progressToken") == own_id
+    return member(params, "progressToken") == own_id
