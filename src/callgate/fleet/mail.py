@@ -64,12 +64,13 @@ class Mail:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def send(self, replica: str, kind: str, body: bytes) -> None:
-        """Leave a message for one replica; a replica that is gone gets none."""
+    async def send(self, replica: str, kind: str, body: bytes) -> bool:
+        """Leave a message for one replica; False when it is gone."""
         async with self._db.unit(None) as unit:
             receiver = await replicas.get(unit, replica)
             if receiver is not None:
                 await box.put(unit, replica, kind, self._key.seal_for(receiver.public_key, body))
+            return receiver is not None
 
     async def broadcast(self, kind: str, body: bytes) -> None:
         """Leave a message for every other live replica."""

@@ -135,14 +135,20 @@ class Drive:
     async def _resume(self, effect: m.Resume) -> None:
         waiting = effect.waiting
         try:
-            if waiting.replica != self._context.place.replica:
-                raise Refused("upstream_broke_off", "The replica that held this call is not this one; start it again.")
-            self._exchange = self._context.inflight.take(waiting.exchange or "", self._call.request.caller.key)
-            await self._exchange.answer(waiting.ask_id.encode(), effect.reply)
+            self._exchange = await self._suspended(waiting, effect.reply)
         except Refused as refused:
             self.post(m.StartFailed(refused))
             return
         self._read()
+
+    async def _suspended(self, waiting: m.Waiting, reply: bytes) -> Exchange:
+        """The exchange that was kept for this leg, its question answered, here or on the replica that holds it."""
+        inflight = self._context.inflight
+        if waiting.replica != self._context.place.replica:
+            return await inflight.remote.resume(waiting, reply)
+        exchange = inflight.take(waiting.exchange or "", self._call.request.caller.key)
+        await exchange.answer(waiting.ask_id.encode(), reply)
+        return exchange
 
     def _read(self) -> None:
         assert self._exchange is not None  # noqa: S101  set by both callers

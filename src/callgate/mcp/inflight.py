@@ -17,6 +17,7 @@ from callgate.call.model import InputRequest
 from callgate.call.state import LIFETIME, Sealer
 from callgate.errors import Refused
 from callgate.fleet.mail import Mail
+from callgate.mcp.remote import Remote
 from callgate.model.caller import Caller
 from callgate.upstreams.exchange import Exchange
 
@@ -71,6 +72,7 @@ class InFlight:
         self._answers: dict[str, Callable[[str, bytes], None]] = {}
         self._suspended: dict[str, Suspended] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.remote = Remote(replica, mail, self)
         mail.on("cancel", self._on_cancel_mail)
         mail.on("answer", self._on_answer_mail)
 
