@@ -12,7 +12,7 @@ from callgate.model.upstream import Upstream
 from callgate.net.pool import Pool
 from callgate.upstreams.duplex import Channel
 from callgate.upstreams.exchange import Answered, Ended, Event, Exchange, Peer, Piece
-from callgate.upstreams.pool import Credential, Upstreams
+from callgate.upstreams.pool import Credential, Spawner, Upstreams
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
@@ -277,7 +277,7 @@ async def _no_credential(upstream: Upstream) -> Credential:
 
 @asynccontextmanager
 async def pooled(
-    children: NoChildren | Programs | None = None,
+    children: Spawner | None = None,
     cap: int = 64 * 1024 * 1024,
     credentials: Callable[[Upstream], Awaitable[Credential]] = _no_credential,
 ) -> AsyncIterator[Upstreams]:
