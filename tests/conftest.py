@@ -1,6 +1,6 @@
 """Fixtures of all tests: a real PostgreSQL server, and the store on both databases.
 
-`pg_cluster` (session) the server · `pg_url` a fresh, migrated database · `pg_empty_url` a fresh, empty one ·
+`pg_cluster` (session) the server · `pg_url` a migrated database without rows · `pg_empty_url` a fresh, empty one ·
 `db_url`, `db` the store, once on SQLite and once on PostgreSQL · `sqlite_url` a SQLite file of the test's own.
 """
 
@@ -15,7 +15,16 @@ from callgate.store.engine import Database
 from tests.support.postgres import OWNER, Cluster
 
 _numbers = itertools.count()
-_TEMPLATE = "callgate_template"
+_MIGRATED = "callgate_tests"
+# deleting is faster than making a database or truncating, as long as there are few rows
+_EMPTY = """
+DO $$ DECLARE name text; BEGIN
+  PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid();
+  FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+  LOOP EXECUTE format('DELETE FROM %I', name); END LOOP;
+END $$
+"""
 
 
 @pytest.fixture(scope="session")
@@ -29,23 +38,22 @@ def pg_cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def _pg_template(pg_cluster: Cluster) -> str:
-    pg_cluster.sql(f"CREATE DATABASE {_TEMPLATE} OWNER {OWNER}")
+def _pg_migrated(pg_cluster: Cluster) -> str:
+    pg_cluster.sql(f"CREATE DATABASE {_MIGRATED} OWNER {OWNER}")
 
     async def migrate() -> None:
-        database = await Database.open(pg_cluster.url(_TEMPLATE))
+        database = await Database.open(pg_cluster.url(_MIGRATED))
         await database.close()
 
     asyncio.run(migrate())
-    return _TEMPLATE
+    return _MIGRATED
 
 
 @pytest.fixture
-def pg_url(pg_cluster: Cluster, _pg_template: str) -> str:
-    """The URL of a database of this test's own, already migrated."""
-    name = f"test_{next(_numbers)}"
-    pg_cluster.sql(f"CREATE DATABASE {name} TEMPLATE {_pg_template} OWNER {OWNER}")
-    return pg_cluster.url(name)
+def pg_url(pg_cluster: Cluster, _pg_migrated: str) -> str:
+    """The URL of a migrated database in which this test is alone: whoever was left is cut off, every row is gone."""
+    pg_cluster.sql(_EMPTY, _pg_migrated)
+    return pg_cluster.url(_pg_migrated)
 
 
 @pytest.fixture

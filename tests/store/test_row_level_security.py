@@ -170,16 +170,17 @@ async def test_units_of_many_tenants_at_once_keep_apart(pg: Database) -> None:
 
 
 async def test_partitions_ahead_are_made_by_the_daily_maintenance(
-    pg: Database, pg_url: str, pg_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    pg_empty_url: str, pg_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    db = await Database.open(pg_empty_url)
     monkeypatch.setattr("callgate.clock.now", lambda: 1_830_297_600.0)  # 2028-01-01
-    async with pg.unit("acme") as unit:
+    async with db.unit("acme") as unit:
         await audit.append(unit, msgspec.structs.replace(CHANGE, at=1_830_297_600_000_001))
-    await pg.maintain()
-    await pg.maintain()
-    names = pg_cluster.sql(
-        "SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'audit'::regclass", pg_url.rpartition("/")[2]
-    )
+    await db.maintain()
+    await db.maintain()
+    await db.close()
+    query = "SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'audit'::regclass"
+    names = pg_cluster.sql(query, pg_empty_url.rpartition("/")[2])
     # January already has an event in the default partition; it stays there and the others are made
     assert "audit_2028_01" not in names
     for month in ("audit_2028_02", "audit_2028_03", "audit_2028_04"):
