@@ -140,6 +140,14 @@ def test_a_result_is_told_by_its_members(raw: bytes, kind: str) -> None:
     assert result_outcome(raw) == kind
 
 
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [(b"", "result"), (b',"isError":true', "tool_error"), (b',"resultType":"input_required"', "input_required")],
+)
+def test_a_text_cut_in_the_middle_of_a_character_is_looked_into_all_the_same(more: bytes, expected: str) -> None:
+    assert result_outcome(b'{"content":[{"type":"text","text":"cut \\ud83d"}]' + more + b"}") == expected
+
+
 @pytest.mark.parametrize("raw", [b"[]", b"1", b"{", b"", b'"x"'])
 def test_what_is_no_object_is_no_result(raw: bytes) -> None:
     with pytest.raises(Refused) as caught:

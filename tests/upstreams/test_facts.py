@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from callgate.errors import Refused
+from callgate.fingerprints.canonical import fingerprint
 from callgate.upstreams import facts
 from callgate.upstreams.facts import Facts
 from callgate.upstreams.pool import Upstreams
@@ -203,6 +204,15 @@ async def test_a_page_that_never_comes_is_given_up(monkeypatch: pytest.MonkeyPat
 async def test_a_duplicate_member_reaches_the_fingerprint_as_it_came() -> None:
     found = await look({"tools/list": b'{"tools":[{"name":"a","name":"a","x":1}]}'})
     assert found.items[0].raw == b'{"name":"a","name":"a","x":1}'
+
+
+@pytest.mark.parametrize("text", [b"cut \\ud83d", b"caf\xe9"])
+async def test_text_that_is_no_unicode_spoils_its_own_definition_alone(text: bytes) -> None:
+    found = await look({"tools/list": b'{"tools":[{"name":"a","description":"%b"},{"name":"b"}]}' % text})
+    seen = {item.name: fingerprint("tool", item.name, item.raw).quarantined for item in found.items}
+    assert list(seen) == ["a", "b"]
+    assert seen["a"]
+    assert not seen["b"]
 
 
 async def test_what_a_server_says_of_itself_is_bounded_and_harmless() -> None:

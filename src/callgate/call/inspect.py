@@ -8,6 +8,7 @@ import re
 import msgspec
 
 from callgate.errors import Refused
+from callgate.wire import jsonrpc
 
 _TOOL_ERROR = re.compile(rb'"isError"\s*:\s*true\s*[,}]')
 
@@ -30,10 +31,19 @@ def result_outcome(raw: bytes) -> str:
     except msgspec.ValidationError:
         return _lenient(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Refused("upstream_invalid") from None
+        look = _with_odd_text(raw)
     if look.resultType == "input_required":
         return "input_required"
     return "tool_error" if look.isError else "result"
+
+
+def _with_odd_text(raw: bytes) -> _Look:
+    """A value with halves of surrogate pairs is passed on as it is, so it is looked into by position."""
+    try:
+        fields = jsonrpc.members(raw or b"-")  # nothing at all is no object either
+    except Refused:
+        raise Refused("upstream_invalid") from None
+    return _Look(bytes(fields.get("isError", b"")) == b"true", jsonrpc.text(fields.get("resultType", b"")))
 
 
 def _lenient(raw: bytes) -> str:

@@ -7,25 +7,22 @@ other streams and is dropped here. Fail closed: what cannot be read is dropped.
 import msgspec
 
 from callgate.call.model import Relay, Request
+from callgate.errors import Refused
 from callgate.wire import eras, jsonrpc
 
 PROGRESS = "notifications/progress"
 LOG = "notifications/message"
 
 
-class _Message(msgspec.Struct):
-    params: msgspec.Raw = msgspec.Raw(b"")
-
-
-_params = msgspec.json.Decoder(_Message).decode
-
-
 def relayed(request: Request, method: str, raw: bytes) -> Relay | None:
     """What the client is told, or None. `raw` is the upstream's whole message."""
     try:
-        params = bytes(_params(raw).params)
-    except (msgspec.DecodeError, RecursionError):
+        return _relayed(request, method, bytes(jsonrpc.members(raw).get("params", b"")))
+    except Refused:
         return None
+
+
+def _relayed(request: Request, method: str, params: bytes) -> Relay | None:
     if method == PROGRESS:
         return _progress(request, params)
     if method == LOG:

@@ -152,8 +152,8 @@ def _line(raw: bytes | msgspec.Raw, longest: int) -> str:
 
 def _list(raw: bytes | msgspec.Raw, method: str) -> list[msgspec.Raw]:
     try:
-        return msgspec.json.decode(raw, type=list[msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return jsonrpc.elements(raw)
+    except Refused:
         raise Refused("upstream_invalid", f"The answer to `{method}` holds no list.") from None
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from callgate.errors import Refused
+from callgate.wire import halves
 
 # a string without an end takes all that is left: looking for a later start would cost the square of the length
 _OPENING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{\]}]', re.DOTALL)
@@ -42,23 +43,28 @@ class Message(msgspec.Struct, frozen=True):
 
 _decode = msgspec.json.Decoder(Message).decode
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_text = msgspec.json.Decoder(str).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def parse(body: bytes, max_depth: int = 128) -> Message:
-    """Read one message.
+def parse(body: bytes, max_depth: int = 128, *, lenient: bool = False) -> Message:
+    """Read one message. `lenient` takes values with text that is no Unicode (halves of surrogate pairs, bytes that are
+    no UTF-8) as they are: an upstream's, which is judged later, value by value.
 
     Raises `Refused`: `body_too_deep`, `parse_error` (not JSON), `invalid_request` (JSON, but no single message).
     """
     check_depth(body, max_depth)
     try:
-        if not body.isascii():
+        if not lenient and not body.isascii():
             body.decode("utf-8")  # values that stay raw are not looked into by the decoder
         message = _decode(body)
     except msgspec.ValidationError:
         raise Refused("invalid_request", _why_invalid(body)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Refused("parse_error") from None
+        if not lenient:
+            raise Refused("parse_error") from None
+        message = _parse_halves(body)
     if message.jsonrpc != "2.0":
         raise Refused("invalid_request", 'The member `jsonrpc` must be "2.0".')
     if message.id and bytes(memoryview(message.id)[:1])[0] not in _ID_STARTS:
@@ -66,6 +72,36 @@ def parse(body: bytes, max_depth: int = 128) -> Message:
     if not (message.is_request or message.is_notification or message.is_response):
         raise Refused("invalid_request", "A message needs a `method`, or an `id` with `result` or `error`.")
     return message
+
+
+def _parse_halves(body: bytes) -> Message:
+    fields = _members_with_halves(body, "parse_error")
+    absent = msgspec.Raw(b"")
+    own_id = bytes(fields.get("id", absent))
+    if halves.masked(own_id) != own_id:
+        raise Refused("invalid_request")
+    try:
+        return Message(
+            jsonrpc=_decode_text(fields.get("jsonrpc", b'""')),
+            id=fields.get("id", absent),
+            method=_decode_text(fields["method"]) if "method" in fields else None,
+            params=fields.get("params", absent),
+            result=fields.get("result", absent),
+            error=fields.get("error", absent),
+        )
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Refused("invalid_request") from None
+
+
+def _members_with_halves(raw: bytes, code: str) -> dict[str, msgspec.Raw]:
+    masked = halves.masked(raw)
+    try:
+        if masked == raw:
+            raise Refused(code)
+        _decode_members(masked)  # valid but for the halves, so positions can be trusted
+        return {_decode_text(key): msgspec.Raw(value) for key, value in halves.parts(raw)}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Refused(code) from None
 
 
 def _why_invalid(body: bytes) -> str:
@@ -99,7 +135,24 @@ def members(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
     try:
         return _decode_members(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return _members_with_halves(bytes(raw), "invalid_params")
+    except Refused:
         raise Refused("invalid_params", "The value must be a JSON object.") from None
+
+
+def elements(raw: bytes | msgspec.Raw) -> list[msgspec.Raw]:
+    """The elements of a JSON array as raw bytes. Raises `Refused("invalid_params")` when the value is no array."""
+    try:
+        return _decode_elements(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        _decode_elements(halves.masked(bytes(raw)))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Refused("invalid_params", "The value must be a JSON array.") from None
+    return [msgspec.Raw(value) for _, value in halves.parts(bytes(raw))]
 
 
 def joined(values: Mapping[str, bytes | msgspec.Raw]) -> bytes:
