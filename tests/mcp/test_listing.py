@@ -41,6 +41,11 @@ def test_prompts_and_resources_are_listed_whatever_their_review_says_unless_bloc
     assert names(snapshot(pending, blocked), None, "prompt") == ["files__greet", "files__later"]
 
 
+def test_a_quarantined_prompt_is_not_listed() -> None:
+    odd = msgspec.structs.replace(definition(FILES, "odd", kind="prompt"), quarantined="it is not valid UTF-8")
+    assert names(snapshot(odd), None, "prompt") == ["files__greet"]
+
+
 def test_the_second_owner_of_a_uri_is_wrapped() -> None:
     double = definition(MAIL, "file:///notes", kind="resource")
     assert names(snapshot(double), None, "resource") == ["file:///notes", "gw+mail:file:///notes"]

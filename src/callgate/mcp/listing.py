@@ -72,7 +72,8 @@ def entries(snapshot: Snapshot, caller: Caller, scope: str | None, kind: str) ->
 
 def _listed(snapshot: Snapshot, caller: Caller, upstream: Upstream, definition: Definition) -> bool:
     if definition.kind != "tool":
-        return definition.status not in (BLOCKED, REMOVED)
+        # what is quarantined may be unreadable to a client, and its whole list with it
+        return definition.status not in (BLOCKED, REMOVED) and not definition.quarantined
     if not definition.callable:
         return False
     decision = decide(snapshot.rules, caller, upstream.name, definition.name, definition.public_name)
