@@ -59,10 +59,15 @@ async def test_a_killed_embedded_gateway_loses_nothing_it_said_was_durable(tmp_p
     assert still_open <= intents
 
 
-async def test_killed_again_and_again_the_record_stays_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "kills",
+    [(50, 3, 400), pytest.param(tuple(number * 37 % 1009 + 1 for number in range(60)), marks=pytest.mark.soak)],
+    ids=["three", "sixty"],
+)
+async def test_killed_again_and_again_the_record_stays_whole(tmp_path: Path, kills: tuple[int, ...]) -> None:
     intents: set[str] = set()
     outcomes: set[str] = set()
-    for after in (50, 3, 400):
+    for after in kills:
         more = run_and_kill("sqlite", str(tmp_path), after)
         intents |= more[0]
         outcomes |= more[1]
