@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.responses import JSONResponse
@@ -57,7 +58,8 @@ from callgate.store.engine import Database
 from callgate.telemetry.logs import get_logger
 from callgate.upstreams.discover import Discovery
 from callgate.upstreams.pool import Credential, Upstreams
-from callgate.upstreams.process import ChildSpec
+from callgate.upstreams.sandbox_homes import default_runtime_dir
+from callgate.upstreams.sandbox_spec import ChildLimits, ChildSpec
 from callgate.upstreams.stdio import Children
 
 LOCK = "lock"
@@ -136,7 +138,7 @@ async def _parts(settings: Settings, stack: AsyncExitStack, url: str | None) -> 
     secrets = Secrets(db, envelope, lambda tenant, key: fleet.view(tenant).upstreams.get(key))
     pool = Pool()
     stack.push_async_callback(pool.aclose)
-    children = Children(partial(child_spec, settings=settings))
+    children = Children(partial(child_spec, settings=settings, port=None if url is None else urlsplit(url).port))
     upstreams = Upstreams(pool, settings.networks, settings.max_result_bytes, partial(_credential, secrets), children)
     stack.push_async_callback(upstreams.close)
     discovery = Discovery(db, fleet, mail, upstreams, settings.refresh_seconds)
@@ -153,9 +155,25 @@ def _info(settings: Settings, url: str | None) -> Mapping[str, str]:
     return facts if url is None else {**facts, "url": url}
 
 
-def child_spec(upstream: Upstream, variables: dict[str, str], *, settings: Settings) -> ChildSpec:
-    """How a stdio upstream is started."""
-    raise Refused("upstream_unavailable", "not yet")
+def child_spec(upstream: Upstream, variables: dict[str, str], *, settings: Settings, port: int | None) -> ChildSpec:
+    """How a stdio upstream is started: hidden from it is all that is the gateway's, its port included."""
+    if upstream.stdio is None:
+        raise Refused("upstream_unavailable", f"{upstream.name} has no program to start.")
+    data_dir, keys = settings.data_dir.resolve(), settings.key_path.resolve().parent
+    stdio = upstream.stdio
+    return ChildSpec(
+        upstream=upstream.id,
+        identity=upstream.identity,  # another program finds nothing in its home that the one before left
+        command=stdio.command,
+        args=stdio.args,
+        env={**stdio.env, **variables},
+        cwd=None if stdio.cwd is None else Path(stdio.cwd),
+        runtime_dir=default_runtime_dir(data_dir),
+        private_paths=(data_dir,) if keys.is_relative_to(data_dir) else (data_dir, keys),
+        limits=ChildLimits(message_bytes=max(16 * 1024 * 1024, settings.max_result_bytes)),
+        allow_unsandboxed=settings.allow_unsandboxed_stdio,
+        denied_ports=() if port is None else (port,),
+    )
 
 
 async def _credential(secrets: Secrets, upstream: Upstream) -> Credential:

@@ -66,8 +66,8 @@ def apply(session: Session, options: ApplyOptions) -> None:
     """Make everything as the file says; waits for discovery."""
     document = read(options.file)
     body = _body(document, options.prune, strict=True)
-    deadline = clock.monotonic() + options.wait
     result = session.client.post("/governance/apply", body)
+    deadline = clock.monotonic() + options.wait
     changes: list[dict[str, Any]] = result["changes"]
     looked: dict[str, float] = {}
     while _open(result["missing"]) and clock.monotonic() < deadline:

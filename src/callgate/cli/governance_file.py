@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import yaml
 
-from callgate.control.body import explain
+from callgate.control.body import explain, plainly
 from callgate.control.documents import Document
 from callgate.errors import Refused
 
@@ -123,7 +123,7 @@ def _placed(message: str, reader: _Reader) -> str:
         if later is not None:
             return f"{reader.name}:{line}: {later}"
         return f"{reader.name}:{line}: {explain(message, Document)}"
-    return f"{reader.name}:{_line(path, reader)}: {message}."
+    return f"{reader.name}:{_line(path, reader)}: {plainly(message)}."
 
 
 def _line(path: str, reader: _Reader) -> int:

@@ -60,3 +60,10 @@ def deactivate(session: Session, options: OneOptions) -> None:
     """Deactivate a person: all their tokens end at once."""
     person = session.client.post(f"/people/{segment(options.email)}/deactivate")
     session.show(person, lambda: say(f"{person['email']} is deactivated; their tokens work no more."))
+
+
+@command(app, "reactivate", OneOptions)
+def reactivate(session: Session, options: OneOptions) -> None:
+    """Let a person in again; tokens that ended stay ended."""
+    person = session.client.post(f"/people/{segment(options.email)}/reactivate")
+    session.show(person, lambda: say(f"{person['email']} is active again; issue a token: callgate tokens issue"))

@@ -1,5 +1,6 @@
 """`callgate tools`: what upstreams offer, and what a reviewer said of it."""
 
+import json
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -7,7 +8,7 @@ import typer
 
 from callgate.cli.client import Client, segment
 from callgate.cli.commands import command, group
-from callgate.cli.output import note, print_json, say, table
+from callgate.cli.output import note, say, table
 from callgate.cli.session import Session
 from callgate.errors import Refused
 
@@ -41,6 +42,7 @@ class ApproveOptions:
 def list_(session: Session, options: ListOptions) -> None:
     """List tools with their status and hashes."""
     found = list(session.client.pages("/tools", upstream=options.upstream, status=options.status))
+    found.sort(key=lambda tool: tool["name"])
     rows = [{**tool, "full": tool["full"][:12] + "…", "findings": len(tool["findings"])} for tool in found]
     session.show(found, lambda: table(rows, COLUMNS, "No tools; add an upstream: callgate upstreams add NAME URL"))
 
@@ -54,7 +56,8 @@ def show(session: Session, options: OneOptions) -> None:
         for key in ("name", "upstream", "tool", "status", "full", "core", "approved_full", "quarantined"):
             say(f"{key:14} {found[key] or '-'}")
         say("definition:")
-        print_json(found["definition"] if found["definition"] is not None else found["raw"])
+        definition = found["definition"]
+        say(found["raw"] if definition is None else json.dumps(definition, ensure_ascii=False, indent=2))
         if found["status"] in REVIEWABLE:
             say(f"Approve exactly this: callgate tools approve {found['name']} --hash {found['full']}")
 
@@ -67,9 +70,9 @@ def diff(session: Session, options: OneOptions) -> None:
     found = session.client.get(f"/tools/{segment(options.name)}/diff")
 
     def human() -> None:
-        say(f"{found['name']}: {found['from'] or 'never approved'} → {found['to']}")
+        say(f"{found['name']}: {found['old'] or 'never approved'} → {found['new']}")
         for change in found["changes"]:
-            say(f"{change['op']:8} {change['path']}")
+            say(f"{change['kind']:8} {change['path'] or '/'}")
             if change["before"] is not None:
                 say(f"  - {change['before']}")
             if change["after"] is not None:
@@ -77,7 +80,7 @@ def diff(session: Session, options: OneOptions) -> None:
         if not found["changes"]:
             say("No difference.")
         else:
-            say(f"Approve exactly this: callgate tools approve {found['name']} --hash {found['to']}")
+            say(f"Approve exactly this: callgate tools approve {found['name']} --hash {found['new']}")
 
     session.show(found, human)
 

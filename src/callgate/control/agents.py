@@ -53,7 +53,7 @@ async def create_agent(asked: Asked[Any, NewAgent]) -> AgentView:
     async with asked.services.db.unit(asked.tenant) as unit:
         agent = await rows.add(unit, agent)
         await record(unit, asked.actor, "agents.add", agent.id)
-    await asked.services.fleet.refresh_now(asked.tenant)
+    await asked.services.seen(asked.tenant)
     return agent_view(agent)
 
 
@@ -62,7 +62,7 @@ async def update_agent(asked: Asked[Any, AgentChange]) -> AgentView:
         agent = await find(unit, asked.path["name"])
         agent = await rows.update_one(unit, msgspec.structs.replace(agent, upstreams=asked.body.upstreams))
         await record(unit, asked.actor, "agents.change", agent.id)
-    await asked.services.fleet.refresh_now(asked.tenant)
+    await asked.services.seen(asked.tenant)
     return agent_view(agent)
 
 
@@ -71,7 +71,7 @@ async def delete_agent(asked: Asked[Any, None]) -> None:
         agent = await find(unit, asked.path["name"])
         await rows.remove(unit, agent.id)
         await record(unit, asked.actor, "agents.remove", agent.id)
-    await asked.services.fleet.refresh_now(asked.tenant)
+    await asked.services.seen(asked.tenant)
 
 
 OPERATIONS = (

@@ -14,7 +14,16 @@ from starlette.responses import Response, StreamingResponse
 
 from callgate import clock
 from callgate.audit.export import csv_chunks
-from callgate.control.fields import DURATION_PATTERN, Email, Limit, PublicName, Slug, seconds
+from callgate.control.fields import (
+    CURSOR_PATTERN,
+    DURATION_PATTERN,
+    TIME_PATTERN,
+    Email,
+    Limit,
+    PublicName,
+    Slug,
+    seconds,
+)
 from callgate.control.operations import Asked, Operation, Page
 from callgate.control.views import iso
 from callgate.errors import Refused
@@ -23,13 +32,11 @@ from callgate.store import audit as rows
 from callgate.store import definitions, people, upstreams
 from callgate.store.unit import Unit
 
-_CURSOR_PATTERN = r"^[0-9]{1,17}\.[a-z]{3}_[0-9a-z]{26}$(?!\n)"
-_TIME_PATTERN = r"^(?:[1-9][0-9]{0,5}[smhdw]|\d{4}-\d{2}-\d{2}(?:T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?Z?)?)$(?!\n)"
 _OPEN_US = 3_000_000  # `tail` waits so long for the outcome of a call before it shows the call as open
 _LOOK_SECONDS = 0.25
 
-Cursor = Annotated[str, msgspec.Meta(pattern=_CURSOR_PATTERN)]
-Time = Annotated[str, msgspec.Meta(pattern=_TIME_PATTERN, description="ISO 8601 in UTC, or a time back such as 30d")]
+Cursor = Annotated[str, msgspec.Meta(pattern=CURSOR_PATTERN)]
+Time = Annotated[str, msgspec.Meta(pattern=TIME_PATTERN, description="ISO 8601 in UTC, or a time back such as 30d")]
 Outcome = Literal[
     "result", "tool_error", "rpc_error", "input_required", "refused", "cancelled", "upstream_failed", "abandoned",
     "unknown", "open",

@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
-from callgate.control.fields import PATH_PATTERNS
+from callgate.control.fields import PATH_PATTERNS, WORDS
 from callgate.errors import Refused
 from callgate.wire.jsonrpc import check_depth
 
@@ -64,6 +64,8 @@ def read_query(request: Request, kind: type[StructT]) -> StructT:
     for name, value in request.query_params.multi_items():
         if name in values:
             raise Refused("validation", f"The parameter {name[:40]!a} came more than once.")
+        if value.lower() == "null":  # the conversion below would take it for "not given"
+            raise Refused("validation", f"Leave the parameter {name[:40]!a} out instead of sending null.")
         values[name] = value
     values.pop("tenant", None)  # belongs to the actor, see actor.py
     try:
@@ -89,12 +91,19 @@ def explain(message: str, kind: type) -> str:
     """A validation message as a sentence, with the nearest known name when a member is unknown."""
     unknown = _UNKNOWN.search(message)
     if unknown is None:
-        return message if message.endswith(".") else message + "."
+        return plainly(message) + "."
     place = unknown["path"] or "$"
     known = members_at(kind, place)
     near = difflib.get_close_matches(unknown["field"], known, 1)
     hint = f" Did you mean `{near[0]}`?" if near else f" Known here: {', '.join(known)}."
     return f"Unknown key `{unknown['field']}` at `{place}`.{hint}"
+
+
+def plainly(message: str) -> str:
+    """A validation message with words in the place of a regular expression."""
+    for pattern, words in WORDS.items():
+        message = message.replace(f"`str` matching regex {pattern!r}", words)
+    return message
 
 
 def members_at(kind: object, place: str) -> list[str]:

@@ -26,7 +26,6 @@ from callgate.control.fields import (
 )
 from callgate.model.rule import Match
 
-DEFAULT_TIMEOUT = 300.0  # seconds; one object, so that a document leaves it out
 Role = Literal["member", "reviewer", "admin", "auditor"]
 
 
@@ -101,7 +100,7 @@ class UpstreamSpec(_Strict, frozen=True):
     auth: AuthSpec | None = None
     allow_private: bool = False
     enabled: bool = True
-    timeout_s: Seconds = DEFAULT_TIMEOUT
+    timeout_s: Seconds = 300.0
 
 
 class ToolSpec(_Strict, frozen=True):
@@ -140,7 +139,10 @@ def match_of(spec: MatchSpec) -> Match:
 
 def spec_of(match: Match) -> MatchSpec:
     """The inverse of `match_of`."""
-    return msgspec.convert(msgspec.to_builtins(match), MatchSpec)
+    values = msgspec.to_builtins(match)
+    if values["unless"] is not None:
+        del values["unless"]["unless"]  # an exception has none of its own
+    return msgspec.convert(values, MatchSpec)
 
 
 def secret_names(document: Document) -> list[str]:

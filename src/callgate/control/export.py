@@ -5,9 +5,12 @@ What a document can not hold (names with control characters, which only a hostil
 
 import re
 from glob import escape
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec.structs import fields
 
 from callgate.control.documents import (
-    DEFAULT_TIMEOUT,
     AgentSpec,
     AuthSpec,
     Document,
@@ -26,6 +29,8 @@ from callgate.model.upstream import Upstream
 from callgate.store import agents, definitions, people, rules, upstreams
 from callgate.store.unit import Unit
 
+SpecT = TypeVar("SpecT", bound=msgspec.Struct)
+
 
 async def document_of(unit: Unit) -> Document:
     """Everything of the unit's tenant, in the order of names."""
@@ -34,7 +39,7 @@ async def document_of(unit: Unit) -> Document:
     named = sorted((servers[one.upstream].name, one.name, one) for one in tools if one.upstream in servers)
     return Document(
         people=tuple(
-            PersonSpec(one.email, one.roles, one.teams)  # type: ignore[arg-type]  # the store holds known roles
+            _lean(PersonSpec, email=one.email, roles=one.roles, teams=one.teams)
             for one in sorted(await everything(people.page, unit, active=True), key=lambda one: one.email)
         ),
         agents=tuple(
@@ -44,28 +49,51 @@ async def document_of(unit: Unit) -> Document:
         upstreams=tuple(_upstream(one) for one in sorted(servers.values(), key=lambda one: one.name)),
         tools=tuple(spec for name, _own, one in named if (spec := _tool(name, one)) is not None),
         rules=tuple(
-            RuleSpec(one.id, one.title, one.effect, spec_of(one.match), one.message)  # type: ignore[arg-type]
+            _lean(
+                RuleSpec,
+                id=one.id,
+                title=one.title,
+                effect=one.effect,
+                match=spec_of(one.match),
+                message=one.message,
+            )
             for one in await everything(rules.page, unit)
         ),
     )
 
 
+def _lean(kind: type[SpecT], **values: Any) -> SpecT:
+    """A spec whose members that have their default value are the default, so that the document leaves them out."""
+    usual = {one.name: one.default for one in fields(kind)}
+    return kind(**{name: value for name, value in values.items() if value != usual[name]})
+
+
 def _upstream(one: Upstream) -> UpstreamSpec:
-    stdio = None
+    stdio = auth = None
     if one.stdio is not None:
         env: dict[str, str | SecretRef] = dict(one.stdio.env)
         env |= {name: SecretRef(name) for name in one.stdio.secret_env}
-        stdio = StdioSpec(one.stdio.command, one.stdio.args, env, one.stdio.cwd)
-    auth = None
+        stdio = _lean(StdioSpec, command=one.stdio.command, args=one.stdio.args, env=env, cwd=one.stdio.cwd)
     if one.auth_mode == "shared":
-        variable = re.sub(r"[^A-Z0-9]", "_", one.name.upper()) + "_SECRET"
-        auth = AuthSpec(
-            "shared", SecretRef(f"_{variable}" if variable[0].isdigit() else variable), one.auth_header, one.auth_scheme
-        )
-    return UpstreamSpec(
-        name=one.name, url=one.url, transport="sse" if one.kind == "sse" else "http", stdio=stdio, auth=auth,
-        allow_private=one.allow_private, enabled=one.enabled, timeout_s=DEFAULT_TIMEOUT if one.timeout_s == DEFAULT_TIMEOUT else one.timeout_s,
-    )  # fmt: skip
+        secret = SecretRef(_variable(one.name))
+        auth = _lean(AuthSpec, mode="shared", secret=secret, header=one.auth_header, scheme=one.auth_scheme)
+    return _lean(
+        UpstreamSpec,
+        name=one.name,
+        url=one.url,
+        transport="sse" if one.kind == "sse" else "http",
+        stdio=stdio,
+        auth=auth,
+        allow_private=one.allow_private,
+        enabled=one.enabled,
+        timeout_s=one.timeout_s,
+    )
+
+
+def _variable(upstream: str) -> str:
+    """The environment variable that a document names for an upstream's credential."""
+    name = re.sub(r"[^A-Z0-9]", "_", upstream.upper()) + "_SECRET"
+    return f"_{name}" if name[0].isdigit() else name
 
 
 def _tool(upstream: str, one: Definition) -> ToolSpec | None:

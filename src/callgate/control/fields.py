@@ -20,6 +20,11 @@ PUBLIC_NAME_PATTERN = r"^[A-Za-z0-9_-]{1,64}" + _END
 RULE_ID_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?" + _END
 TITLE_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*" + _END
 DURATION_PATTERN = r"^[1-9][0-9]{0,5}[smhdw]" + _END
+CURSOR_PATTERN = r"^[0-9]{1,17}\.[a-z]{3}_[0-9a-z]{26}" + _END
+TIME_PATTERN = (
+    r"^(?:[1-9][0-9]{0,5}[smhdw]|[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"(?:T[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?Z?)?)" + _END
+)
 URL_PATTERN = r"^https?://[^\x00-\x20\x7f-\x9f]+" + _END
 HEADER_VALUE_PATTERN = r"^[\x20-\x7e]*" + _END
 ARGUMENT_PATTERN = r"^[^\x00]*" + _END
@@ -54,6 +59,26 @@ PATH_PATTERNS = {
     "/agents": {"name": SLUG_PATTERN},
     "/tokens": {"id": ID_PATTERN},
     "/rules": {"id": RULE_ID_PATTERN},
+}
+
+# What a text of each pattern is, for the sentence that refuses another one.
+WORDS = {
+    NO_CONTROLS: "a text without control characters",
+    TITLE_PATTERN: "a text without control characters that is not empty",
+    SLUG_PATTERN: "1 to 32 characters of a-z, 0-9, _ and -, with a letter or digit at both ends and without __",
+    EMAIL_PATTERN: "an e-mail address",
+    ID_PATTERN: "an id such as tok_ and 26 characters",
+    HASH_PATTERN: "the 64 hex digits of a full fingerprint",
+    VARIABLE_PATTERN: "the name of an environment variable",
+    HEADER_PATTERN: "the name of an HTTP header",
+    HEADER_VALUE_PATTERN: "printable ASCII characters",
+    PUBLIC_NAME_PATTERN: "a tool's public name: 1 to 64 characters of A-Z, a-z, 0-9, _ and -",
+    RULE_ID_PATTERN: "1 to 64 characters of a-z, 0-9 and -",
+    DURATION_PATTERN: "a duration such as 12h, 30d or 8w",
+    URL_PATTERN: "an http or https URL",
+    ARGUMENT_PATTERN: "a text without NUL characters",
+    CURSOR_PATTERN: "the `next` of an earlier answer",
+    TIME_PATTERN: "a time such as 2026-11-01, 2026-11-01T12:00:00Z, or 30d for 30 days ago",
 }
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}

@@ -55,7 +55,7 @@ async def apply(asked: Asked[Any, Request]) -> Result:
     work, outcome = await _work(asked), Outcome()
     async with asked.services.db.unit(asked.tenant) as unit:
         await reconcile.run(work, unit, outcome)
-    await asked.services.fleet.refresh_now(asked.tenant)
+    await asked.services.seen(asked.tenant)
     for upstream in outcome.touched:
         await settle(asked.services, upstream)
     return Result(outcome.changes, outcome.missing)

@@ -62,7 +62,7 @@ async def add_person(asked: Asked[Any, NewPerson]) -> PersonView:
     body = asked.body
     async with asked.services.db.unit(asked.tenant) as unit:
         person = await identity.add(unit, asked.actor, body.email, body.roles, body.teams)
-    await asked.services.fleet.refresh_now(asked.tenant)
+    await asked.services.seen(asked.tenant)
     return person_view(person)
 
 
@@ -71,7 +71,7 @@ async def change_person(asked: Asked[Any, PersonChange]) -> PersonView:
     async with asked.services.db.unit(asked.tenant) as unit:
         person = await find(unit, asked.path["email"])
         person = await identity.change(unit, asked.actor, person, body.roles, body.teams)
-    await asked.services.fleet.refresh_now(asked.tenant)
+    await asked.services.seen(asked.tenant)
     return person_view(person)
 
 
@@ -79,7 +79,7 @@ async def deactivate_person(asked: Asked[Any, None]) -> PersonView:
     async with asked.services.db.unit(asked.tenant) as unit:
         person = await find(unit, asked.path["email"])
         person, _ended = await identity.deactivate(unit, asked.actor, person)
-    await asked.services.fleet.refresh_now(asked.tenant)
+    await asked.services.seen(asked.tenant)
     return person_view(person)
 
 
@@ -87,7 +87,7 @@ async def reactivate_person(asked: Asked[Any, None]) -> PersonView:
     async with asked.services.db.unit(asked.tenant) as unit:
         person = await find(unit, asked.path["email"])
         person = await identity.reactivate(unit, asked.actor, person)
-    await asked.services.fleet.refresh_now(asked.tenant)
+    await asked.services.seen(asked.tenant)
     return person_view(person)
 
 

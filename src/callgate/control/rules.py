@@ -57,7 +57,7 @@ async def create_rule(asked: Asked[Any, RuleSpec]) -> RuleView:
             raise Refused("conflict", f"There is already a rule {rule.id}.")
         rule = await rows.put(unit, rule)
         await record(unit, asked.actor, "rules.add", rule.id, after=rule.effect)
-    await asked.services.fleet.refresh_now(asked.tenant)
+    await asked.services.seen(asked.tenant)
     return rule_view(rule)
 
 
@@ -69,7 +69,7 @@ async def update_rule(asked: Asked[Any, RuleChange]) -> RuleView:
         before = await find(unit, rule.id)
         rule = await rows.put(unit, rule)
         await record(unit, asked.actor, "rules.change", rule.id, before.effect, rule.effect)
-    await asked.services.fleet.refresh_now(asked.tenant)
+    await asked.services.seen(asked.tenant)
     return rule_view(rule)
 
 
@@ -78,7 +78,7 @@ async def delete_rule(asked: Asked[Any, None]) -> None:
         rule = await find(unit, asked.path["id"])
         await rows.remove(unit, rule.id)
         await record(unit, asked.actor, "rules.remove", rule.id, before=rule.effect)
-    await asked.services.fleet.refresh_now(asked.tenant)
+    await asked.services.seen(asked.tenant)
 
 
 OPERATIONS = (

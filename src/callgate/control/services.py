@@ -29,3 +29,8 @@ class Services:
     upstreams: Upstreams
     discovery: Discovery
     stopping: asyncio.Event
+
+    async def seen(self, tenant: str) -> None:
+        """After a change: return when this replica acts on it. Failing is no harm, the fleet's poll follows."""
+        await self.fleet.refresh_now(tenant)
+        await self.tokens.settled()

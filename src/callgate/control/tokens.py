@@ -25,7 +25,7 @@ class TokensQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NewToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A token to issue. `client` names the program it is for, `cli` being good for this API; `expires` null is never."""
+    """A token to issue. `client` names the program it is for; `cli` is good for this API. `expires` null is never."""
 
     person: Email
     agent: Slug | None = None
@@ -59,7 +59,7 @@ async def issue_token(asked: Asked[Any, NewToken]) -> IssuedToken:
         token, clear = await identity.issue(
             unit, asked.actor, person, agent=body.agent, client=body.client, expires=expires
         )
-    await asked.services.fleet.refresh_now(asked.tenant)
+    await asked.services.seen(asked.tenant)
     return IssuedToken(token.id, clear, person.email, token.agent, token.client, iso(token.expires))
 
 
@@ -67,7 +67,7 @@ async def revoke_token(asked: Asked[Any, None]) -> None:
     token_id: RowId = asked.path["id"]
     async with asked.services.db.unit(asked.tenant) as unit:
         await identity.revoke(unit, asked.actor, token_id)
-    await asked.services.fleet.refresh_now(asked.tenant)
+    await asked.services.seen(asked.tenant)
 
 
 OPERATIONS = (

@@ -156,7 +156,7 @@ async def approve_tool(asked: Asked[Nothing, Approval]) -> ToolView:
         tool = await rows.approve(unit, before.id, asked.body.full)
         await record(unit, asked.actor, "tools.approve", tool.id, before.approved_full or before.status, tool.full)
         view = await _shown(unit, tool)
-    await asked.services.fleet.refresh_now(asked.tenant)
+    await asked.services.seen(asked.tenant)
     return view
 
 
@@ -166,7 +166,7 @@ async def block_tool(asked: Asked[Nothing, None]) -> ToolView:
         tool = await rows.block(unit, before.id)
         await record(unit, asked.actor, "tools.block", tool.id, before.status, tool.status)
         view = await _shown(unit, tool)
-    await asked.services.fleet.refresh_now(asked.tenant)
+    await asked.services.seen(asked.tenant)
     return view
 
 

@@ -87,7 +87,7 @@ async def add_upstream(asked: Asked[Any, NewUpstream]) -> UpstreamView:
         if asked.body.owner is not None:
             owner = (await find_person(unit, asked.body.owner)).id
         upstream = await insert(asked.services, unit, asked.actor, configured, owner)
-    await asked.services.fleet.refresh_now(asked.tenant)
+    await asked.services.seen(asked.tenant)
     return shown(asked.services, upstream, None)
 
 
@@ -131,7 +131,7 @@ async def replace(services: Services, unit: Unit, actor: Actor, before: Upstream
 
 async def settle(services: Services, upstream: Upstream) -> None:
     """After a change: this replica sees it, and no conversation with the old target goes on."""
-    await services.fleet.refresh_now(upstream.tenant)
+    await services.seen(upstream.tenant)
     await services.upstreams.forget(upstream.id)
 
 
@@ -154,7 +154,7 @@ async def refresh_upstream(asked: Asked[Any, None]) -> UpstreamView:
     async with asked.services.db.unit(asked.tenant, write=False) as unit:
         upstream = await find(unit, asked.path["name"])
     state = await asked.services.discovery.refresh(asked.tenant, upstream.id)
-    await asked.services.fleet.refresh_now(asked.tenant)
+    await asked.services.seen(asked.tenant)
     return shown(asked.services, upstream, state)
 
 

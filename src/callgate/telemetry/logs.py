@@ -27,6 +27,7 @@ FIELDS = frozenset(
         "status", "size", "role", "data_dir", "database",
     }
 )  # fmt: skip
+_CHATTY = ("uvicorn.error", "alembic", "sqlalchemy", "asyncio")  # their `info` is for their own developers
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -45,7 +46,8 @@ def configure(level: str = "info", stream: TextIO | None = None, plain: bool | N
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = True
     logging.getLogger("uvicorn.access").disabled = True
-    logging.getLogger("uvicorn.error").setLevel(max(_LEVELS[level], logging.WARNING))
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(max(_LEVELS[level], logging.WARNING))
     structlog.configure(
         processors=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, _hand_over],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),

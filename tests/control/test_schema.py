@@ -1,0 +1,60 @@
+"""schemathesis over the control API: no answer that the OpenAPI document does not promise, and no 500."""
+
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, assume, settings
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+from callgate.control.openapi import document
+from callgate.control.resources import all_operations
+from tests.support.running import Running
+
+CHECKS = (
+    schemathesis.checks.not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    negative_data_rejection,
+    unsupported_method,
+)
+
+
+schema = schemathesis.openapi.from_dict(document(all_operations()))
+
+
+@pytest.fixture(scope="module")
+def token(gateway: Running) -> str:
+    return gateway.person("fuzz@acme.test", "admin", "auditor")[1]
+
+
+def check(case: Any, gateway: Running, token: str) -> None:
+    # an empty list or object is not sent at all, so the server cannot refuse it
+    assume(all(not isinstance(value, list | dict) for value in case.query.values()))
+    wait = case.query.get("wait")
+    if isinstance(wait, int | float) and 0 <= wait <= 25:
+        case.query["wait"] = 0  # a long poll is a wait, not an answer
+    headers = {"Authorization": f"Bearer {token}"}
+    case.call_and_validate(base_url=f"{gateway.url}/api/v1", headers=headers, checks=list(CHECKS))
+
+
+@schema.parametrize()
+@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_every_answer_is_the_documented_one(case: Any, gateway: Running, token: str) -> None:
+    check(case, gateway, token)
+
+
+@pytest.mark.soak
+@schema.parametrize()
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+def test_every_answer_is_the_documented_one_at_length(case: Any, gateway: Running, token: str) -> None:
+    check(case, gateway, token)
