@@ -12,6 +12,7 @@ from typing import Protocol
 import structlog
 
 from callgate.errors import Refused
+from callgate.fleet.supervise import supervised
 from callgate.store import mail as box
 from callgate.store import replicas
 from callgate.store.engine import Database
@@ -54,7 +55,7 @@ class Mail:
         if self._db.dialect != "postgresql":
             return
         self._unlisten = self._db.listen(self._woken)
-        self._task = asyncio.create_task(self._fetch(), name="fleet-mail")
+        self._task = supervised("fleet-mail", self._fetch)
 
     async def stop(self) -> None:
         """Stop fetching."""

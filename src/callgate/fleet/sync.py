@@ -14,6 +14,7 @@ import structlog
 from callgate import clock
 from callgate.errors import Refused
 from callgate.fleet.snapshot import Delta, Snapshot, apply
+from callgate.fleet.supervise import supervised
 from callgate.store import agents, definitions, replicas, revisions, rules, states, tenants, upstreams
 from callgate.store.engine import Database
 from callgate.store.unit import Unit
@@ -53,8 +54,8 @@ class Fleet:
         await self._beat()
         await self.refresh()
         self._tasks = [
-            asyncio.create_task(self._follow(), name="fleet-follow"),
-            asyncio.create_task(self._heartbeat(), name="fleet-heartbeat"),
+            supervised("fleet-follow", self._follow),
+            supervised("fleet-heartbeat", self._heartbeat),
         ]
 
     async def stop(self) -> None:
@@ -112,8 +113,8 @@ class Fleet:
 
     def _tell(self) -> None:
         """Tell what moved, once every view is good again: those who are told look at it."""
-        untold, self._untold = self._untold, {}
-        for tenant, moved in untold.items():
+        while self._untold:
+            tenant, moved = self._untold.popitem()
             for callback in tuple(self._subscribers.values()):
                 callback(tenant, frozenset(moved))
 
