@@ -1,6 +1,6 @@
 """A large JSON-RPC response as it streams in: hands on the bytes of the `result` value without holding the message.
 
-The head is `{`, scalar members in any order, then `"result":` and an object or array; what follows the value is small.
+The head is `{`, scalar members in any order, then `"result":` and an object; what follows the value is small.
 Pure. Fail closed: a message of another shape is not streamed; one that answers another id, has more after the result
 than scalars and small extras, or closes in another way than a response raises `Refused("upstream_invalid")`.
 """
@@ -17,7 +17,7 @@ TAIL_BYTES = 16 * 1024
 _STRING = rb'"(?:[^"\\]|\\.)*+"'
 _SCALAR = rb"(?:" + _STRING + rb"|-?[0-9][0-9.eE+-]*+|true|false|null)"
 _MEMBER = rb"\s*+" + _STRING + rb"\s*+:\s*+" + _SCALAR
-_HEAD = re.compile(rb"\s*+(\{(?:" + _MEMBER + rb'\s*+,)*+\s*+)"result"\s*+:\s*+(?=[{\[])', re.DOTALL)
+_HEAD = re.compile(rb"\s*+(\{(?:" + _MEMBER + rb'\s*+,)*+\s*+)"result"\s*+:\s*+(?=\{)', re.DOTALL)
 
 
 class ResultStream:
