@@ -246,7 +246,9 @@ class Discovery:
             now = clock.monotonic()
             post.failures = 0 if healthy else post.failures + 1
             post.next_notice = now + NOTICE_SECONDS if noticed else post.next_notice
-            post.next_look = now + (self._interval if healthy else min(self._interval, 2.0 ** min(post.failures, 16)))
+            post.next_look = now + (
+                self._interval if healthy else min(self._interval, 2.0 ** min(post.failures - 1, 16))
+            )
 
     async def _watch(self, post: _Post) -> None:
         """Hear of changes until cancelled."""
