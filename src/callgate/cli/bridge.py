@@ -194,6 +194,8 @@ class Bridge:
         return False
 
     def _passed_on(self, body: bytes, asked: jsonrpc.Message | None) -> bool:
+        if asked is not None:
+            body = _with_id(body, bytes(asked.id))
         try:
             message = jsonrpc.parse(body, 512)
         except Refused:
@@ -201,8 +203,6 @@ class Bridge:
         if asked is None or not message.is_response:
             self._write(_line(body))
             return False
-        if not message.id or bytes(message.id) == b"null":  # refused before the id was known
-            body = jsonrpc.error(bytes(asked.id), bytes(message.error))
         self._learn(asked, message)
         self._write(_line(body))
         return True
@@ -232,6 +232,17 @@ class Bridge:
             except (EgressError, Refused):
                 pass  # requests tell the client; this stream only comes back
             await asyncio.sleep(_LISTEN_AGAIN)
+
+
+def _with_id(body: bytes, id_: bytes) -> bytes:
+    """An error that was given before the id was known, as the answer to the request that it is."""
+    try:
+        fields = jsonrpc.members(body)
+    except Refused:
+        return body
+    if "error" in fields and bytes(fields.get("id", b"null")) == b"null":
+        return jsonrpc.error(id_, bytes(fields["error"]))
+    return body
 
 
 def _line(body: bytes) -> bytes:

@@ -10,7 +10,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 JSON_FILE, TOML_FILE = "json", "toml"
@@ -34,7 +34,7 @@ class Entry:
     place: Place
     keys: tuple[str, ...]
     name: str
-    values: Mapping[str, object]
+    values: Mapping[str, object] = field(repr=False)  # may hold secrets
 
 
 @dataclass(frozen=True, slots=True)

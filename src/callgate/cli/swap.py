@@ -10,8 +10,8 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
@@ -23,11 +23,12 @@ NAME = "callgate"
 MANIFEST = "adopted.json"
 
 
-class Link(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Link:
     """How a client gets to the gateway."""
 
     url: str
-    token: str
+    token: str = field(repr=False)
     command: str  # path of the callgate program, for clients that take no URL
 
 
