@@ -147,8 +147,10 @@ async def read(messages: list[MutableMapping[str, Any]], given: dict[str, str], 
     waiting = iter(messages)
 
     async def receive() -> MutableMapping[str, Any]:
-        found = next(waiting, None)
-        return found if found is not None else await asyncio.Event().wait() and {}
+        for message in waiting:
+            return message
+        await asyncio.Event().wait()
+        raise AssertionError
 
     return await incoming.read_body(receive, given, limit)
 

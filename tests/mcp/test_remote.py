@@ -62,7 +62,7 @@ async def pg(pg_url: str) -> AsyncIterator[Database]:
 
 def waiting(replica: str, **more: str) -> Waiting:
     values = {"tenant": ANA.tenant, "person": ANA.person, "exchange": "cal_1", "ask_id": '"first"', **more}
-    return Waiting(digest="", expires=0.0, upstream="ups_1", replica=replica, **values)  # type: ignore[arg-type]
+    return Waiting(digest="", expires=0.0, upstream="ups_1", replica=replica, **values)
 
 
 async def test_answers_travel_to_the_holder_and_events_come_back(pg: Database) -> None:
