@@ -22,7 +22,7 @@ METHODS = (
     "tools/call", "tools/list", "prompts/get", "resources/read", "initialize", "ping", "server/discover",
     "completion/complete", "logging/setLevel", "resources/subscribe", "notifications/cancelled", "tasks/get", "x/y", "",
 )  # fmt: skip
-ODD = (
+ODD: tuple[object, ...] = (
     "",
     "\0",
     "\ud800",
