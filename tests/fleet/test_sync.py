@@ -243,16 +243,17 @@ async def test_what_moved_while_a_look_failed_is_told_by_the_next_one(
 async def test_a_replica_goes_on_when_the_store_is_back(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sync, "HEARTBEAT_SECONDS", 0.01)
     async with fleet(db, "r1", poll=0.02) as one:
-        failed = asyncio.Event()
+        failed = {False: asyncio.Event(), True: asyncio.Event()}  # by whether it wanted to write: a look, a heartbeat
         real = Database.unit
 
         def away(self: Database, tenant: str | None, *, write: bool = True) -> object:
-            failed.set()
+            failed[write].set()
             raise Refused("store_unavailable")
 
         monkeypatch.setattr(Database, "unit", away)
         async with asyncio.timeout(20):
-            await failed.wait()
+            await failed[False].wait()
+            await failed[True].wait()
         await one.refresh_now("default")
         monkeypatch.setattr(Database, "unit", real)
         await put_rule(db, "no")
