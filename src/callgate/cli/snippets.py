@@ -1,6 +1,8 @@
 """What to paste into an MCP client, and the text that the first `up` prints."""
 
 import json
+import shutil
+import sys
 
 
 def snippets(url: str, token: str) -> list[tuple[str, str]]:
@@ -9,11 +11,14 @@ def snippets(url: str, token: str) -> list[tuple[str, str]]:
     entry = {"url": url, "headers": {"Authorization": f"Bearer {token}"}}
     cursor = json.dumps({"mcpServers": {"callgate": entry}}, indent=2)
     codex = f'[mcp_servers.callgate]\nurl = "{url}"\nhttp_headers = {{ "Authorization" = "Bearer {token}" }}'
+    program = shutil.which("callgate") or sys.argv[0]
+    stdio = {"command": program, "args": ["connect", url], "env": {"CALLGATE_TOKEN": token}}
+    bridge = json.dumps({"mcpServers": {"callgate": stdio}}, indent=2)
     return [
         ("Claude Code (paste into a shell)", f'claude mcp add --transport http callgate {url} --header "{header}"'),
         ("Cursor (~/.cursor/mcp.json)", cursor),
         ("Codex (~/.codex/config.toml)", codex),
-        ("A client that takes no URL (its command)", f"CALLGATE_TOKEN={token} callgate connect {url}"),
+        ("Claude Desktop and others that take no URL (claude_desktop_config.json)", bridge),
     ]
 
 
