@@ -14,6 +14,7 @@ from callgate.model.rule import EFFECTS, Match, Rule
 Test = Callable[[Caller], bool]
 _RANK = {effect: rank for rank, effect in enumerate(EFFECTS)}
 _MAX_INDEX = 100_000
+_SPECIAL = re.compile(r"[*?\[]")  # what makes a text a pattern
 
 
 class Candidate:
@@ -100,8 +101,11 @@ def _tests(match: Match) -> tuple[Test, ...]:
 
 
 def _any_of(globs: tuple[str, ...], values: Callable[[Caller], tuple[str, ...]]) -> Test:
-    patterns = tuple(pattern(glob) for glob in globs)
-    return lambda caller: any(matches(value) for value in values(caller) for matches in patterns)
+    plain = frozenset(glob for glob in globs if not _SPECIAL.search(glob))
+    patterns = tuple(pattern(glob) for glob in globs if glob not in plain)
+    if not patterns:
+        return lambda caller: not plain.isdisjoint(values(caller))
+    return lambda caller: any(value in plain or any(matches(value) for matches in patterns) for value in values(caller))
 
 
 @lru_cache(maxsize=16384)
