@@ -116,6 +116,8 @@ def test_a_tool_that_is_not_trusted_is_refused_and_recorded(status: str) -> None
     effects = machine.start()
     assert kinds(effects) == ["RecordIntent", "RecordOutcome"]
     assert outcome_of(effects) == "refused"
+    assert isinstance(effects[0], m.RecordIntent)
+    assert (effects[0].event.definition, effects[0].event.decision) == (tool.id, "deny")
     assert machine.on(m.IntentDurable()) == ()
     (last,) = machine.on(m.OutcomeDurable())
     assert isinstance(last, m.Refuse)

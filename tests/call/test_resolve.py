@@ -1,12 +1,16 @@
 """Names and URIs are looked up, never split; what an agent may not see does not exist for it."""
 
 import json
+import re
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from callgate.call.resolve import find, owner_of, resolve, visible_upstreams
+from callgate.call.resolve import LONGEST_URI, Untrusted, find, owner_of, resolve, visible_upstreams
 from callgate.errors import Refused
+from callgate.fleet.snapshot import Delta, Snapshot, apply
 from tests.call.world import ANA, FILES, MAIL, definition, request, snapshot
 
 LIMITED = msgspec.structs.replace(ANA, agent="bot", allowed_upstreams=("mail*",))
@@ -133,4 +137,64 @@ def test_find_and_owner_agree_on_who_may_see() -> None:
     known = snapshot()
     assert find(known, LIMITED, None, "tool", "files__read") is None
     with pytest.raises(Refused):
-        owner_of(known, request("resources/read", "file:///notes", caller=LIMITED), "file:///notes")
+        owner_of(known, LIMITED, None, "file:///notes")
+
+
+def test_a_refusal_of_a_known_tool_says_which_one_it_was() -> None:
+    pending = definition(FILES, "later", status="pending_review")
+    with pytest.raises(Untrusted) as caught:
+        resolve(snapshot(pending), request(name="files__later"))
+    assert caught.value.target.definition == pending
+    assert caught.value.code == "tool_not_trusted"
+
+
+def read(known: Snapshot, uri: str, scope: str | None = None) -> str:
+    """The name of the upstream that a read goes to, or the code of the refusal."""
+    try:
+        return resolve(known, request("resources/read", uri, scope=scope)).upstream.name
+    except Refused as refused:
+        return refused.code
+
+
+@pytest.mark.parametrize("scope", [None, "mail"])
+@pytest.mark.parametrize("wrap", ["", "gw+mail:"])
+def test_a_blocked_resource_is_out_of_reach_by_every_way_to_it(scope: str | None, wrap: str) -> None:
+    exact = definition(MAIL, "mail://7/body", kind="resource", status="blocked")
+    known = snapshot(exact)
+    assert read(known, "mail://7/body" if scope else wrap + "mail://7/body", scope) == "unknown_resource"
+    assert read(known, "mail://8/body", scope) == "mail"
+
+
+def test_what_a_blocked_template_covers_is_out_of_reach_even_when_it_is_very_long() -> None:
+    secret = definition(MAIL, "vault://{name}", kind="template", status="blocked")
+    for uri in ("vault://a", "vault://{name}", "vault://" + "a" * LONGEST_URI):
+        assert read(snapshot(secret), uri, "mail") == "unknown_resource"
+        assert read(snapshot(secret), "gw+mail:" + uri) == "unknown_resource"
+    listed = definition(MAIL, "vault://open", kind="resource")
+    assert read(snapshot(secret, listed), "vault://open") == "mail"
+
+
+def test_a_wrapped_uri_that_is_not_listed_is_the_upstreams_to_judge() -> None:
+    assert read(snapshot(), "gw+mail:ui://view") == "mail"
+    assert read(snapshot(), "gw+nobody:ui://view") == "unknown_resource"
+    assert read(snapshot(), "gw+mail") == "unknown_resource"
+    target = resolve(snapshot(), request("resources/read", "gw+mail:a:b:c"))
+    assert json.loads(target.params)["uri"] == "a:b:c"
+
+
+TEXTS = st.text("ab/", max_size=6)
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=5), TEXTS | st.text("ab/", max_size=30))
+def test_a_template_covers_what_its_expressions_can_stand_for(literals: list[str], uri: str) -> None:
+    template = definition(MAIL, "{x}".join(literals), kind="template")
+    known = apply(Snapshot("default"), Delta(revisions={}, upstreams=(MAIL,), definitions=(template,)))
+    pattern = ".*".join(re.escape(literal) for literal in literals)
+    covered = re.fullmatch(pattern, uri) is not None or uri == template.name
+    assert (read(known, uri) == "mail") is covered
+
+
+def test_no_template_costs_more_than_the_length_of_the_uri() -> None:
+    # backtracking over this would outlive the test run
+    template = definition(MAIL, "a{b}" * 40 + "z", kind="template")
+    assert read(snapshot(template), "a" * LONGEST_URI) == "unknown_resource"

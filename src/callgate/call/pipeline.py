@@ -44,7 +44,7 @@ from callgate.call.model import (
     Write,
 )
 from callgate.call.park import park
-from callgate.call.resolve import resolve
+from callgate.call.resolve import Untrusted, resolve
 from callgate.errors import Refused
 from callgate.fleet.snapshot import Snapshot
 from callgate.model.rule import Decision
@@ -116,6 +116,8 @@ class Call:
             rules.refuse_denied(decision)
             park(decision)
         except Refused as refused:
+            if isinstance(refused, Untrusted):
+                self._target = refused.target  # for the record alone
             return (self._intent(decision), *self._close("refused", Refuse(refused), refused.code))
         self.phase = RECORDING
         return (self._intent(decision),)

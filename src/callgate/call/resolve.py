@@ -2,10 +2,11 @@
 
 Independent of any rule: a tool is callable only if the hash a reviewer approved is the hash last observed (promise 2).
 Names are looked up, never split. Fail closed: unknown, hidden from this agent, pending, drifted, blocked or removed
-are all refused; what an agent may not see is answered as unknown.
+are all refused; what an agent may not see is answered as unknown, and so is a resource that a reviewer blocked.
 """
 
 import re
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
@@ -15,7 +16,7 @@ from callgate.call.model import Members, Request, Target
 from callgate.errors import Refused
 from callgate.fleet.snapshot import Snapshot
 from callgate.model.caller import Caller
-from callgate.model.definition import BLOCKED, DRIFT_DETECTED, REMOVED, Definition
+from callgate.model.definition import BLOCKED, DRIFT_DETECTED, PENDING_REVIEW, REMOVED, TRUSTED, Definition
 from callgate.model.upstream import Upstream
 from callgate.wire import eras, jsonrpc
 
@@ -23,6 +24,7 @@ WRAPPED = "gw+"  # gw+<upstream>:<uri> names the resource of one upstream where 
 _PROGRESS = "progressToken"
 _NEVER_UPSTREAM = eras.ENVELOPE_KEYS | eras.CLIENT_PRIVATE_KEYS | {_PROGRESS}
 _EXPRESSION = re.compile(r"\{[^{}]*\}")
+LONGEST_URI = 16 * 1024  # characters; a longer one has to be listed as it is
 
 _WHY = {
     BLOCKED: "This tool was blocked by a reviewer.",
@@ -31,10 +33,18 @@ _WHY = {
 }
 
 
+class Untrusted(Refused):
+    """A refusal that knows what it refused: the record names the definition, not a hash of its name."""
+
+    def __init__(self, refused: Refused, target: Target) -> None:
+        super().__init__(refused.code, refused.detail, refused.data)
+        self.target = target
+
+
 def resolve(snapshot: Snapshot, request: Request) -> Target:
     """The target of one request.
 
-    Raises `Refused`: unknown_tool, unknown_prompt, unknown_resource, tool_not_trusted, upstream_unavailable.
+    Raises `Refused`: unknown_tool, unknown_prompt, unknown_resource, not_found, `Untrusted`: tool_not_trusted.
     """
     if request.method in ("tools/call", "prompts/get"):
         return _by_name(snapshot, request)
@@ -77,19 +87,20 @@ def _by_name(snapshot: Snapshot, request: Request) -> Target:
     definition = find(snapshot, request.caller, request.scope, kind, request.name)
     if definition is None:
         raise Refused("unknown_tool" if kind == "tool" else "unknown_prompt")
-    _check_status(definition, kind)
     params = dict(request.params)
     params["name"] = msgspec.Raw(jsonrpc.encoded(definition.name))
-    return Target(snapshot.upstreams[definition.upstream], definition, definition.name, forwarded(params))
+    upstream = snapshot.upstreams[definition.upstream]
+    return _trusted(Target(upstream, definition, definition.name, forwarded(params)), definition)
 
 
-def _check_status(definition: Definition, kind: str) -> None:
-    usable = definition.callable if kind == "tool" else definition.status not in (BLOCKED, REMOVED)
+def _trusted(target: Target, definition: Definition) -> Target:
+    usable = definition.callable if definition.kind == "tool" else definition.status not in (BLOCKED, REMOVED)
     if usable:
-        return
+        return target
     why = _WHY.get(definition.status, "This tool is waiting for a review and cannot be called yet.")
     hint = f" An admin can run: callgate tools show {definition.public_name}"
-    raise Refused("tool_not_trusted", why + hint, {"status": definition.status, "tool": definition.public_name})
+    data: dict[str, object] = {"status": definition.status, "tool": definition.public_name}
+    raise Untrusted(Refused("tool_not_trusted", why + hint, data), target)
 
 
 def _by_reference(snapshot: Snapshot, request: Request) -> Target:
@@ -101,64 +112,93 @@ def _by_reference(snapshot: Snapshot, request: Request) -> Target:
         definition = find(snapshot, request.caller, request.scope, "prompt", name)
         if definition is None:
             raise Refused("unknown_prompt")
-        _check_status(definition, "prompt")
         ref["name"] = msgspec.Raw(jsonrpc.encoded(definition.name))
         params["ref"] = msgspec.Raw(jsonrpc.joined(ref))
-        return Target(snapshot.upstreams[definition.upstream], definition, None, forwarded(params))
+        upstream = snapshot.upstreams[definition.upstream]
+        return _trusted(Target(upstream, definition, None, forwarded(params)), definition)
     if kind != "ref/resource":
         raise Refused("invalid_params", "The member `ref.type` must be ref/prompt or ref/resource.")
-    upstream, own, definition = owner_of(snapshot, request, jsonrpc.text(ref.get("uri", b"")) or "")
+    uri = jsonrpc.text(ref.get("uri", b"")) or ""
+    upstream, own, definition = owner_of(snapshot, request.caller, request.scope, uri)
     ref["uri"] = msgspec.Raw(jsonrpc.encoded(own))
     params["ref"] = msgspec.Raw(jsonrpc.joined(ref))
     return Target(upstream, definition, None, forwarded(params))
 
 
 def _by_uri(snapshot: Snapshot, request: Request) -> Target:
-    upstream, own, definition = owner_of(snapshot, request, request.name)
+    upstream, own, definition = owner_of(snapshot, request.caller, request.scope, request.name)
     params = dict(request.params)
     params["uri"] = msgspec.Raw(jsonrpc.encoded(own))
     return Target(upstream, definition, own, forwarded(params))
 
 
-def owner_of(snapshot: Snapshot, request: Request, uri: str) -> tuple[Upstream, str, Definition | None]:
+def owner_of(
+    snapshot: Snapshot, caller: Caller, scope: str | None, uri: str
+) -> tuple[Upstream, str, Definition | None]:
     """Which upstream a URI (or URI template) belongs to, with the upstream's own spelling.
 
-    Listed resources first, then listed templates, upstreams by name; a scope decides by itself.
+    Listed resources first, then templates, upstreams by name; a scope or a wrapped URI decides by itself, and what is
+    not listed there is the upstream's to judge. Raises `Refused`: unknown_resource, not_found.
     """
-    visible = visible_upstreams(snapshot, request.caller, request.scope)
-    if request.scope is None and uri.startswith(WRAPPED):
-        slug, _, uri = uri.removeprefix(WRAPPED).partition(":")
-        visible = [upstream for upstream in visible if upstream.name == slug]
+    visible = visible_upstreams(snapshot, caller, scope)
+    named = scope is not None
+    own = uri
+    if not named and uri.startswith(WRAPPED):
+        slug, _, own = uri.removeprefix(WRAPPED).partition(":")
+        named, visible = True, [upstream for upstream in visible if upstream.name == slug and own]
     for kind in ("resource", "template"):
         for upstream in visible:
-            definition = snapshot.by_upstream.get(upstream.id, {}).get((kind, uri))
+            definition = _of(snapshot, upstream).get((kind, own))
             if definition is not None and definition.status not in (BLOCKED, REMOVED):
-                return upstream, uri, definition
-    for upstream in visible:
-        definition = _matching_template(snapshot, upstream, uri)
+                return upstream, own, definition
+    open_ = [upstream for upstream in visible if not _blocked(snapshot, upstream, own)]
+    for upstream in open_:
+        definition = _by_template(snapshot, upstream, own, (PENDING_REVIEW, TRUSTED, DRIFT_DETECTED))
         if definition is not None:
-            return upstream, uri, definition
-    if request.scope is not None:
-        return visible[0], uri, None
+            return upstream, own, definition
+    if named and open_ and len(own) <= LONGEST_URI and not _by_template(snapshot, open_[0], own, (BLOCKED,)):
+        return open_[0], own, None
     raise Refused("unknown_resource", data={"uri": uri})
 
 
-def _matching_template(snapshot: Snapshot, upstream: Upstream, uri: str) -> Definition | None:
-    for (kind, template), definition in snapshot.by_upstream.get(upstream.id, {}).items():
-        listed = kind == "template" and definition.status not in (BLOCKED, REMOVED)
-        if listed and _template_pattern(template).fullmatch(uri):
+def _of(snapshot: Snapshot, upstream: Upstream) -> Mapping[tuple[str, str], Definition]:
+    return snapshot.by_upstream.get(upstream.id, {})
+
+
+def _blocked(snapshot: Snapshot, upstream: Upstream, uri: str) -> bool:
+    """Whether a reviewer blocked exactly this resource; a template that covers it does not open it again."""
+    found = (_of(snapshot, upstream).get((kind, uri)) for kind in ("resource", "template"))
+    return any(definition is not None and definition.status == BLOCKED for definition in found)
+
+
+def _by_template(snapshot: Snapshot, upstream: Upstream, uri: str, statuses: tuple[str, ...]) -> Definition | None:
+    if len(uri) > LONGEST_URI:
+        return None
+    for (kind, template), definition in _of(snapshot, upstream).items():
+        if kind == "template" and definition.status in statuses and _covers(_literals(template), uri):
             return definition
     return None
 
 
 @lru_cache(maxsize=4096)
-def _template_pattern(template: str) -> re.Pattern[str]:
-    """A URI template (RFC 6570) as a pattern: every expression stands for one run of characters.
+def _literals(template: str) -> tuple[str, ...]:
+    """What stands between the expressions of a URI template (RFC 6570)."""
+    return tuple(_EXPRESSION.split(template))
 
-    Each expression matches lazily up to the next literal, so that matching stays linear for real templates.
-    """
-    literals = _EXPRESSION.split(template)
-    return re.compile("[^\n]*?".join(re.escape(part) for part in literals), re.DOTALL)
+
+def _covers(literals: tuple[str, ...], uri: str) -> bool:
+    """Whether a template covers a URI, every expression standing for one run of characters. Never backtracks: servers
+    choose the template and clients the URI."""
+    first, last = literals[0], literals[-1]
+    if len(literals) == 1 or not uri.startswith(first):
+        return uri == first
+    at = len(first)
+    for literal in literals[1:-1]:
+        at = uri.find(literal, at)
+        if at < 0:
+            return False
+        at += len(literal)
+    return len(uri) - at >= len(last) and uri.endswith(last)
 
 
 def forwarded(params: Members) -> bytes:

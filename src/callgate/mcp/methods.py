@@ -22,7 +22,7 @@ from callgate.mcp.incoming import Posted
 from callgate.mcp.paths import Endpoint
 from callgate.mcp.reply import Receive, Reply
 from callgate.mcp.sessions import Session, Sessions
-from callgate.mcp.streams import ALL_LISTS, Filter, Stream, subscription_request
+from callgate.mcp.streams import ALL_LISTS, Filter, Stream
 from callgate.model.caller import Caller
 from callgate.wire import eras, headers, jsonrpc
 
@@ -165,7 +165,7 @@ class Handlers:
         if uri is None:
             raise Refused("invalid_params", "params.uri must be a string.")
         caller, session = who[0], posted.session
-        resolve.owner_of(self._context.fleet.view(caller.tenant), subscription_request(caller, endpoint, uri), uri)
+        resolve.owner_of(self._context.fleet.view(caller.tenant), caller, endpoint.scope, uri)
         if session is not None:
             notes = self._context.notes
             if posted.method == "resources/subscribe":

@@ -176,7 +176,7 @@ class Stream:
     async def _watch(self, uri: str) -> Callable[[], Awaitable[None]]:
         request = subscription_request(self._caller, self._endpoint, uri)
         snapshot = self._context.fleet.view(self._caller.tenant)
-        upstream, own, definition = resolve.owner_of(snapshot, request, uri)
+        upstream, own, definition = resolve.owner_of(snapshot, self._caller, self._endpoint.scope, uri)
         target = Target(upstream, definition, own, b"{}")
         peer = await authorize(self._context.credentials, request, target)
 
