@@ -1,3 +1,4 @@
+# ruff: noqa: PTH108, PTH119, PTH120, PTH123, PTH208
 """A hostile stdio child: reads one line of JSON with what to attack, tries everything, prints one line of JSON.
 
 Each value is `denied …`, `works …` or `absent …`; nothing raises. Standard library only; runs in any Python from 3.9.
@@ -170,6 +171,9 @@ def attacks(given):
         "write into the data directory",
         lambda: Path(data, "new").write_text("x"),
     )
+    yield "change the mode of a file outside", os.chmod, given["outside"], 0o666
+    yield "change the times of a file outside", os.utime, given["outside"]
+    yield "make a file outside a set-user-id one", os.chmod, given["outside"], 0o4755
     yield "rename the data directory", os.rename, data, data + "2"
     yield "remove the key", os.unlink, key
     yield "uncover the data directory", uncover, data
@@ -262,13 +266,12 @@ def main():
             answer = {"pid": os.getpid()}
         else:
             found = status()
+            descriptors = sorted(int(name) for name in os.listdir("/proc/self/fd"))
             answer = {
+                "descriptors": descriptors,
                 "attacks": {name: attempt(action, *rest) for name, action, *rest in attacks(given)},
                 "needs": {name: attempt(action, *rest) for name, action, *rest in needs(given)},
                 "environment": dict(os.environ),
-                "descriptors": sorted(int(name) for name in os.listdir("/proc/self/fd"))
-                if os.access("/proc/self/fd", os.R_OK)
-                else [],
                 "status": {
                     name: found[name] for name in ("Uid", "Groups", "CapEff", "CapPrm", "NoNewPrivs", "Seccomp")
                 },

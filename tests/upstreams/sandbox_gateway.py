@@ -2,7 +2,7 @@
 
 Reads a JSON object from its first argument: `base` (a directory of its own), `attacker`, `python`, `isolation`,
 `namespaces` (False = act as if there were none), `do`. Prints one line of JSON. Standard library only, so that it also
-runs in an interpreter without the project's dependencies.
+runs in an interpreter without the project's dependencies, as a user who cannot see them.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from callgate.upstreams import process, sandbox
 from callgate.upstreams.process import Child, ChildSpec, Isolation, spawn
+from callgate.upstreams.sandbox_launcher import descendants
 
 
 def prepare(base: Path) -> Path:
@@ -32,6 +33,8 @@ def limit_capabilities(given: dict) -> None:
     found = sandbox.capabilities()
     if not given["namespaces"]:
         found = dataclasses.replace(found, namespaces=False, userns=False)
+    if given.get("cripple"):
+        found = dataclasses.replace(found, why_no_uid="not root", landlock=0, bwrap=None)
     process.capabilities = lambda: found
 
 
@@ -45,6 +48,7 @@ def spec(given: dict, name: str, **more: object) -> ChildSpec:
         runtime_dir=base / "run",
         private_paths=(base / "data",),
         isolation=Isolation(given["isolation"]),
+        allow_unsandboxed=bool(given.get("unsandboxed")),
         read_paths=(Path(given["attacker"]).parent,),
         denied_ports=tuple(given.get("denied_ports", ())),
         **more,
@@ -71,6 +75,8 @@ async def attack(given: dict) -> dict:
     base = Path(given["base"])
     data = prepare(base)
     os.chdir(data)
+    outside = base / "outside"
+    outside.write_text("of the gateway's user")
     control = listener(socket.AF_UNIX, str(data / "control.sock"))
     guarded = listener(socket.AF_INET, ("127.0.0.1", 0))
     port = guarded.getsockname()[1]
@@ -92,6 +98,7 @@ async def attack(given: dict) -> dict:
             "denied_port": port if given["deny"] else 0,
             "open_port": open_port.getsockname()[1],
             "named": str(base / "named"),
+            "outside": str(outside),
         },
     )
     answer |= {"isolation": child.isolation, "namespaces": child.namespaces, "note": child.note, "gateway": os.getpid()}
@@ -106,8 +113,6 @@ async def attack(given: dict) -> dict:
 
 def pid_of(child: Child) -> int | None:
     """The process id of the program itself as the gateway's namespace sees it: the last one below the launcher."""
-    from callgate.upstreams.sandbox_launcher import descendants
-
     found = descendants(child._process.pid)
     return found[-1] if found else None
 
@@ -120,6 +125,20 @@ async def linger(given: dict) -> dict:
     print(json.dumps({"isolation": child.isolation, "namespaces": child.namespaces}), flush=True)
     await asyncio.Event().wait()
     return {}
+
+
+async def outlive(given: dict) -> dict:
+    """Start a child that ends by itself."""
+    prepare(Path(given["base"]))
+    child = await spawn(spec(given, "ending"))
+    await ask(child, {})
+    info = await asyncio.wait_for(child.exited, 20)
+    return {"exit": str(info)}
+
+
+async def offered(given: dict) -> dict:
+    found = process.capabilities()
+    return {"uid": found.why_no_uid, "landlock": found.why_no_landlock, "bubblewrap": found.why_no_bubblewrap}
 
 
 async def refuse(given: dict) -> dict:
@@ -135,7 +154,7 @@ async def refuse(given: dict) -> dict:
 def main() -> None:
     given = json.loads(sys.argv[1])
     limit_capabilities(given)
-    work = {"attack": attack, "linger": linger, "refuse": refuse}[given["do"]]
+    work = {"attack": attack, "linger": linger, "refuse": refuse, "offered": offered, "outlive": outlive}[given["do"]]
     print(json.dumps(asyncio.run(work(given))), flush=True)
 
 

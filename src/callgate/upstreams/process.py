@@ -81,6 +81,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._exit = ExitInfo()
         self._stopping = False
+        self._connecting: asyncio.Task[None] | None = None
         self._stdin = Outlet()
         self._control = Outlet()
         self._stdout = Inlet(self._on_stdout, self._on_stdout_end)
@@ -146,10 +147,13 @@ class Child:
     async def kill(self) -> None:
         """End the child and everything that it started, now; returns when all of it is gone and buried."""
         self._stopping = True
+        if self._connecting is not None:
+            await asyncio.wait([self._connecting])
         self._control.close()  # its end is the launcher's order to kill
         if self._process is not None and not await self._ends_within(_KILL_SECONDS):
             self._process.kill()
-            await self.exited
+            await asyncio.to_thread(self._process.wait)
+            self._on_status_end()
         for end in (self._stdin, self._stdout, self._stderr, self._status):
             end.close()
 
@@ -158,10 +162,17 @@ class Child:
     async def start(self, config: bytes) -> None:
         """For `spawn`: start the launcher, hand it its configuration, and wait until the program runs."""
         self._launch()
-        for end in (self._status, self._control, self._stdin, self._stdout, self._stderr):
-            await end.connect()
+        # shielded: a pipe that is cut off while it is being connected belongs to nobody
+        self._connecting = asyncio.create_task(self._connect())
+        await asyncio.shield(self._connecting)
         self._control.write(config)
         await self._started
+
+    async def _connect(self) -> None:
+        for end in (self._status, self._control, self._stdin, self._stdout, self._stderr):
+            await end.connect()
+        if self._stopping:
+            self._control.close()
 
     def _launch(self) -> None:
         """Blocks for the milliseconds of a vfork: in a thread, a cancelled start could lose its process."""

@@ -89,6 +89,8 @@ def grants(spec: ChildSpec, program: Path, home: Path) -> Grants:
 
 def _project(code: Path) -> Path:
     """What a program in a file stands on: the nearest directory above it that looks like the root of a project."""
+    if "node_modules" in code.parts:
+        return Path(*code.parts[: code.parts.index("node_modules") + 1])
     home = Path("~").expanduser()
     for parent in list(code.parents)[:_PROJECT_DEPTH]:
         if len(parent.parts) <= 2 or home.is_relative_to(parent):
@@ -184,15 +186,17 @@ def obstacle_for_others(spec: ChildSpec, program: Path) -> str:
             return f"the command {program} cannot be run by another user: {blocked} is closed to others (chmod o+rx)"
     cwd = (spec.cwd,) if spec.cwd is not None else ()
     for path in (*cwd, *spec.read_paths, *spec.write_paths, *named_paths(spec)):
-        if path.exists():
-            blocked = _blocked(path, stat.S_IROTH)
-            if blocked is not None:
-                return f"{path} cannot be read by another user: {blocked} is closed to others"
+        blocked = _blocked(path, stat.S_IROTH)
+        if blocked is not None:
+            return f"{path} cannot be read by another user: {blocked} is closed to others"
     return ""
 
 
 def _blocked(path: Path, right: int) -> Path | None:
-    """The first part of a path, or of what its links lead to, that a stranger cannot pass."""
+    """The first part of a path, or of what its links lead to, that a stranger cannot pass. What does not exist is left
+    to whoever uses it."""
+    if not path.exists():
+        return None
     for way in dict.fromkeys((path, path.resolve())):
         closed = first_closed(way.parent)
         if closed is not None:

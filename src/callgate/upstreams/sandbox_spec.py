@@ -54,7 +54,7 @@ class ChildSpec:
     runtime_dir: Path
     private_paths: tuple[Path, ...]
     args: tuple[str, ...] = ()
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
     cwd: Path | None = None
     identity: str = ""
     limits: ChildLimits = ChildLimits()
