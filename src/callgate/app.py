@@ -70,8 +70,9 @@ log = get_logger(__name__)
 class Gateway:
     """One running gateway process, or the part of it that a command without a running one needs."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, socket_path: Path) -> None:
         self.services = services
+        self.socket = socket_path  # the operator's door
         self.settings = services.settings
         self.url = services.url
         self.pid = os.getpid()
@@ -90,14 +91,14 @@ class Gateway:
             parts = await _parts(settings, stack, None if listener is None else _url_of(settings, listener))
             services = parts.services
             control = ControlAPI(services)
-            path = settings.control_socket
+            path = settings.control_socket if tcp else settings.command_socket
             local = stack.enter_context(bind(path))
             stack.callback(path.unlink, missing_ok=True)
             await _serve(stack, settings, Front(services, control, None, local=True), local, LocalProtocol)
             if listener is not None:
                 await _open_port(stack, parts, control, listener)
             stack.callback(services.stopping.set)  # called first: whoever waits is told before anything closes
-            yield cls(services)
+            yield cls(services, path)
 
     def freeze(self) -> None:
         """After the start: what is there now stays, so the collector need not look at it again."""
@@ -143,6 +144,8 @@ async def _parts(settings: Settings, stack: AsyncExitStack, url: str | None) -> 
     stack.push_async_callback(upstreams.close)
     discovery = Discovery(db, fleet, mail, upstreams, settings.refresh_seconds)
     stack.push_async_callback(discovery.stop)
+    await mail.start()  # whatever the role: who asks another replica needs its answer
+    stack.push_async_callback(mail.stop)
     services = Services(
         settings=settings, replica=replica, url=url, db=db, fleet=fleet, tokens=tokens, recorder=recorder,
         envelope=envelope, upstreams=upstreams, discovery=discovery, stopping=asyncio.Event(),
@@ -191,8 +194,6 @@ async def _open_port(stack: AsyncExitStack, parts: Parts, control: ControlAPI, l
         return
     context = await _mcp(stack, parts)
     endpoint = MCPEndpoint(context)
-    await parts.mail.start()
-    stack.push_async_callback(parts.mail.stop)
     await services.discovery.start()
     keeping = asyncio.create_task(_keep_house(services.db), name="housekeeping")
     stack.callback(keeping.cancel)

@@ -63,6 +63,11 @@ class Settings(BaseSettings):
         return self.data_dir / "control.sock"
 
     @property
+    def command_socket(self) -> Path:
+        """Where a command that runs the gateway in its own process talks to it; nobody else looks there."""
+        return self.data_dir / "command.sock"
+
+    @property
     def networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
         return tuple(ipaddress.ip_network(text) for text in self.allowed_networks)
 

@@ -24,7 +24,10 @@ def gateway_class() -> "type[Gateway]":
 
 
 class LocalGateway:
-    """Context manager: the gateway answers on the data directory's control socket while it is open."""
+    """Context manager: the gateway answers on `socket` while it is open, with `tcp` also on its port.
+
+    Without `tcp` nobody but this command knows the socket: others wait for the data directory to be free again.
+    """
 
     def __init__(self, settings: Settings, *, tcp: bool = False) -> None:
         self._settings = settings
@@ -35,6 +38,7 @@ class LocalGateway:
         self._thread = ThreadPoolExecutor(1, "callgate-local")
         self._ended: Future[None] = Future()
         self.url: str | None = None
+        self.socket = settings.control_socket
 
     def __enter__(self) -> Self:
         logs.configure("error")
@@ -59,6 +63,6 @@ class LocalGateway:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         async with gateway_class().start(self._settings, tcp=self._tcp) as gateway:
-            self.url = gateway.url
+            self.url, self.socket = gateway.url, gateway.socket
             self._changed.set()
             await self._stop.wait()

@@ -4,16 +4,21 @@ Fail closed: a data directory that another process holds without answering is re
 """
 
 import contextlib
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from callgate import clock
 from callgate.cli.client import Client, connect_unix
 from callgate.cli.local import LocalGateway
 from callgate.cli.output import print_json
 from callgate.errors import Refused
 from callgate.settings import Settings, load
+
+WAIT_SECONDS = 20.0  # for another command to be done with the data directory
+_LOOK_SECONDS = 0.1
 
 
 class Session:
@@ -63,18 +68,22 @@ class Session:
         if self.url is not None:
             return Client.at_url(self.url, self.token)
         settings = self.settings()
-        socket = settings.control_socket
-        if not _answers(socket):
-            self._start(settings)
-        return Client.at_socket(socket)
+        if _answers(settings.control_socket):
+            return Client.at_socket(settings.control_socket)
+        return Client.at_socket(self._started(settings))
 
-    def _start(self, settings: Settings) -> None:
-        try:
-            self._stack.enter_context(LocalGateway(settings))
-        except Refused as refused:
-            # another command's gateway may have come up in between
-            if refused.code != "data_dir_in_use" or not _answers(settings.control_socket):
-                raise
+    def _started(self, settings: Settings) -> Path:
+        """The socket of a gateway in this process, or of one that comes up while another command is waited for."""
+        deadline = clock.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                return self._stack.enter_context(LocalGateway(settings)).socket
+            except Refused as refused:
+                if refused.code != "data_dir_in_use" or clock.monotonic() > deadline:
+                    raise
+            if _answers(settings.control_socket):
+                return settings.control_socket
+            threading.Event().wait(_LOOK_SECONDS)
 
     def show(self, value: object, human: Callable[[], None]) -> None:
         """The answer: as JSON, or the way `human` prints it."""

@@ -13,6 +13,7 @@ from callgate.cli.session import Session
 from callgate.errors import Refused
 
 app = group("upstreams", "The MCP servers behind the gateway.")
+_APART = ("stderr", "instructions", "stdio", "findings", "auth")
 COLUMNS = ("name", "kind", "state", "tools", "era", "version", "target", "reason")
 
 
@@ -55,6 +56,8 @@ def add(session: Session, options: AddOptions) -> None:
 
     def human() -> None:
         say(f"Added {upstream['name']}: {describe(refreshed)}")
+        for finding in refreshed["findings"]:
+            say(f"{finding['severity']}: {finding['detail']}")
         if refreshed["tools"]["pending_review"]:
             say("Look at its tools and approve them: callgate tools list; callgate tools approve --all --yes")
 
@@ -131,11 +134,16 @@ def show(session: Session, options: OneOptions) -> None:
     found = session.client.get(f"/upstreams/{segment(options.name)}")
 
     def human() -> None:
-        shown = {key: value for key, value in row(found).items() if key not in ("stderr", "instructions", "stdio")}
+        shown = {key: value for key, value in row(found).items() if key not in _APART}
         for key, value in shown.items():
             say(f"{key:14} {value if value not in (None, '') else '-'}")
+        auth = found["auth"]
+        if auth["mode"] != "none":
+            say(f"{'auth':14} {auth['mode']}, sent as {auth['header']}: {auth['scheme']} …")
         if found["stdio"]:
             say(f"{'environment':14} {', '.join([*found['stdio']['env'], *found['stdio']['secret_env']]) or '-'}")
+        for finding in found["findings"]:
+            say(f"{'finding':14} {finding['severity']}: {finding['detail']}")
         if found["instructions"]:
             say(f"instructions:\n{found['instructions']}")
         if found["stderr"]:

@@ -9,7 +9,6 @@ from starlette.requests import Request
 from callgate.control.permissions import OPERATOR, operator_only
 from callgate.control.services import Services
 from callgate.errors import Refused
-from callgate.ids import valid_slug
 from callgate.model.caller import DEFAULT_TENANT, Actor
 
 PEER_UID = "peer_uid"  # key of the ASGI scope's `state`, set by the local socket's server alone
@@ -27,7 +26,7 @@ async def actor_of(request: Request, services: Services) -> Actor:
         actor = Actor(DEFAULT_TENANT, OPERATOR, f"operator:{uid}", ("admin",))
     else:
         actor = await _person(request, services)
-    return _in_tenant(actor, request.query_params.get("tenant"))
+    return _in_tenant(actor, request.query_params.get("tenant"), services)
 
 
 async def _person(request: Request, services: Services) -> Actor:
@@ -45,10 +44,9 @@ async def _person(request: Request, services: Services) -> Actor:
     return Actor(caller.tenant, "person", caller.person, caller.roles)
 
 
-def _in_tenant(actor: Actor, wanted: str | None) -> Actor:
+def _in_tenant(actor: Actor, wanted: str | None, services: Services) -> Actor:
     if wanted is None or wanted == actor.tenant:
         return actor
     operator_only(actor, "tenants.choose")
-    if not valid_slug(wanted):
-        raise Refused("not_found", "There is no tenant of this name.")
+    services.fleet.view(wanted)  # refuses a tenant that does not exist
     return Actor(wanted, actor.kind, actor.id, actor.roles)

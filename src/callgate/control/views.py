@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from callgate import clock
+from callgate.control.upstream_findings import UpstreamFinding, findings
 from callgate.model.definition import STATUSES, Definition
 from callgate.model.person import Agent, Person, Token
 from callgate.model.rule import Rule
@@ -104,6 +105,7 @@ class UpstreamView(msgspec.Struct, frozen=True):
     server_version: str
     observed: str | None
     tools: dict[str, int]
+    findings: tuple[UpstreamFinding, ...]
 
 
 class UpstreamDetail(UpstreamView, frozen=True):
@@ -214,6 +216,7 @@ def upstream_view(upstream: Upstream, state: UpstreamState | None, counts: Mappi
         state=seen.state if upstream.enabled else "disabled", reason=clean(seen.reason), era=seen.era,
         version=seen.version, server_name=clean(seen.server_name), server_version=clean(seen.server_version),
         observed=iso(seen.observed_at), tools={status: counts.get(status, 0) for status in STATUSES},
+        findings=findings(stdio),
     )  # fmt: skip
 
 
