@@ -3,7 +3,7 @@
 from ipaddress import ip_address, ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from callgate.net.errors import EgressRefused
@@ -98,7 +98,8 @@ def test_a_teredo_address_that_hides_a_metadata_address_stays_shut() -> None:
 
 @given(st.ip_addresses(v=4))
 def test_an_embedded_address_is_never_more_open_than_the_plain_one(ip) -> None:
-    """Property: hiding an IPv4 address inside IPv6 gains nothing."""
+    """Property: hiding an IPv4 address inside IPv6 gains nothing (`::` and `::1` are addresses of their own)."""
+    assume(int(ip) > 1)
     for outer in (f"::ffff:{ip}", f"64:ff9b::{ip}", f"::{ip}"):
         for policy in (DEFAULT, PRIVATE):
             if _refused(ip, policy):
