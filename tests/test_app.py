@@ -1,5 +1,6 @@
 """The composition root: what stops a start, what a role serves, and how the process ends."""
 
+import asyncio
 import json
 import os
 import signal
@@ -186,7 +187,11 @@ def test_a_signal_ends_it_cleanly(tmp_path: Path, name: signal.Signals) -> None:
         process.send_signal(name)
         assert process.wait(30) == 0
         assert process.stderr is not None
-        assert process.stderr.read() == ""
+        logged = [json.loads(line) for line in process.stderr.read().splitlines()]
+        assert [(one["level"], one["event"]) for one in logged] == [
+            ("info", "gateway started"),
+            ("info", "gateway stops"),
+        ]
     assert not (tmp_path / "data" / "control.sock").exists()
 
 
@@ -198,3 +203,27 @@ def test_killed_at_once_it_starts_again(tmp_path: Path) -> None:
     with up(tmp_path) as (_, facts):
         assert facts["first_run"] is False
         assert "token" not in facts
+
+
+async def test_on_postgresql_two_replicas_share_everything(tmp_path: Path, pg_url: str) -> None:
+    first = Settings(data_dir=tmp_path / "a", database_url=pg_url, port=0, poll_seconds=0.2)
+    async with Gateway.start(first) as one:
+        other = Settings(
+            data_dir=tmp_path / "b", database_url=pg_url, key_file=first.key_path, port=0, poll_seconds=0.2
+        )
+        async with Gateway.start(other) as two:
+            assert one.services.replica != two.services.replica
+            clients = [Client.at_socket(gateway.settings.control_socket) for gateway in (one, two)]
+            made = await asyncio.to_thread(clients[0].post, "/people", {"email": "ana@acme.test"})
+            found = await asyncio.to_thread(clients[1].get, "/people/ana@acme.test")
+            assert found == made
+            shown = await asyncio.to_thread(clients[1].get, "/replicas")
+            assert {item["id"] for item in shown["items"]} == {one.services.replica, two.services.replica}
+            recorded = await asyncio.to_thread(clients[1].get, "/audit/tail")
+            assert [item["action"] for item in recorded["items"]] == ["people.add"]
+            for client in clients:
+                client.close()
+    third = Settings(data_dir=tmp_path / "c", database_url=pg_url, port=0)
+    with pytest.raises(Refused, match="key file does not open"):
+        async with Gateway.start(third, tcp=False):
+            pass

@@ -98,7 +98,10 @@ class Gateway:
             if listener is not None:
                 await _open_port(stack, parts, control, listener)
             stack.callback(services.stopping.set)  # called first: whoever waits is told before anything closes
+            facts = {"version": __version__, "role": settings.role, "replica": services.replica}
+            log.info("gateway started", url=services.url, database=services.db.dialect, **facts)
             yield cls(services, path)
+            log.info("gateway stops", **facts)
 
     def freeze(self) -> None:
         """After the start: what is there now stays, so the collector need not look at it again."""
