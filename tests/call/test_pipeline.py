@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,6 +83,7 @@ def test_the_usual_call_is_recorded_before_and_after() -> None:
         (Answered("error", b'{"code":-1,"message":"no"}'), "rpc_error"),
         (Answered("result", b"[]"), "upstream_failed"),
         (Answered("result", b'{"isError":1}'), "result"),
+        (Answered("error", b'"no"'), "upstream_failed"),
         (Failed("upstream_timeout", "late"), "upstream_failed"),
     ],
 )
@@ -174,10 +177,26 @@ def test_what_is_not_on_record_is_not_let_through(phase: str) -> None:
         machine.on(m.IntentDurable())
     if phase == "streaming":
         machine.on(Piece(b"x"))
+        machine.on(Piece(b"y"))
     if phase == "closing":
         machine.on(Answered("result", b"{}"))
     effects = machine.on(m.RecordFailed())
     assert isinstance(effects[-1], m.Abort if phase == "streaming" else m.Refuse)
+    assert machine.on(m.OutcomeDurable()) == ()
+
+
+@pytest.mark.parametrize(
+    ("events", "recorded"),
+    [([], True), ([m.IntentDurable()], True), ([m.IntentDurable(), Answered("result", b"{}")], False)],
+)
+def test_a_driver_that_cannot_go_on_leaves_no_call_open(events: list[object], recorded: bool) -> None:
+    machine = call()
+    machine.start()
+    for event in events:
+        machine.on(event)
+    left = machine.given_up()
+    assert (left is not None and left.event.outcome == "unknown") is recorded
+    assert machine.given_up() is None
     assert machine.on(m.OutcomeDurable()) == ()
 
 
@@ -204,14 +223,53 @@ def test_notices_after_the_end_are_dropped() -> None:
 # -- questions -------------------------------------------------------------------------------------------------------
 
 
+def ask(machine: pipeline.Call, id_: bytes, method: str = "roots/list") -> m.InputRequest:
+    """The question that reaches a handshake-era client."""
+    (asked,) = machine.on(Ask(id_, method, b""))
+    assert isinstance(asked, m.AskClient)
+    (question,) = asked.requests
+    return question
+
+
 def test_a_live_question_goes_to_a_handshake_client_and_its_answer_back() -> None:
     machine = forwarded(request(era=eras.LEGACY))
-    (asked,) = machine.on(Ask(b"7", "roots/list", b""))
-    assert asked == m.AskClient((m.InputRequest("q1", "roots/list", b"{}"),))
-    assert machine.on(InputsGiven({"q1": b'{"result":{"roots":[]}}'})) == (
-        m.AnswerUpstream(b"7", b'{"result":{"roots":[]}}'),
-    )
-    assert machine.on(InputsGiven({})) == ()
+    question = ask(machine, b"7")
+    assert (question.method, question.params) == ("roots/list", b"{}")
+    replies = {question.key: b'{"result":{"roots":[]}}'}
+    assert machine.on(InputsGiven(replies)) == (m.AnswerUpstream(b"7", b'{"result":{"roots":[]}}'),)
+    assert machine.on(InputsGiven(replies)) == ()
+
+
+def test_questions_put_at_the_same_time_get_their_own_answers_in_any_order() -> None:
+    machine = forwarded(request(era=eras.LEGACY))
+    first, second = ask(machine, b"7"), ask(machine, b"8", "elicitation/create")
+    assert first.key != second.key
+    assert machine.on(InputsGiven({second.key: b'{"result":2}'})) == (m.AnswerUpstream(b"8", b'{"result":2}'),)
+    assert machine.on(InputsGiven({first.key: b'{"result":1}'})) == (m.AnswerUpstream(b"7", b'{"result":1}'),)
+
+
+def test_a_second_answer_is_not_taken_for_the_answer_to_the_next_question() -> None:
+    machine = forwarded(request(era=eras.LEGACY))
+    first = ask(machine, b"7")
+    machine.on(InputsGiven({first.key: b'{"result":1}'}))
+    ask(machine, b"8")
+    assert machine.on(InputsGiven({first.key: b'{"result":1}'})) == ()
+
+
+@pytest.mark.parametrize("era", [eras.MODERN, eras.LEGACY])
+def test_a_client_is_not_asked_for_what_it_did_not_declare(era: str) -> None:
+    machine = forwarded(request(era=era, capabilities=b'{"roots":{}}'))
+    (answer,) = machine.on(Ask(b"7", "sampling/createMessage", b"{}"))
+    assert isinstance(answer, m.AnswerUpstream)
+    assert json.loads(answer.reply)["error"]["code"] == -32601
+    raw = b'{"resultType":"input_required","inputRequests":{"a":{"method":"sampling/createMessage"}}}'
+    assert outcome_of(machine.on(Answered("result", raw))) == "upstream_failed"
+
+
+def test_a_question_of_an_unknown_kind_is_a_handshake_clients_to_judge() -> None:
+    assert ask(forwarded(request(era=eras.LEGACY)), b"7", "odd/question").method == "odd/question"
+    (answer,) = forwarded().on(Ask(b"7", "odd/question", b"{}"))
+    assert isinstance(answer, m.AnswerUpstream)
 
 
 def test_a_lost_peer_ends_a_call_only_while_it_is_being_asked() -> None:
@@ -221,19 +279,28 @@ def test_a_lost_peer_ends_a_call_only_while_it_is_being_asked() -> None:
     assert outcome_of(machine.on(m.PeerLost())) == "abandoned"
 
 
-def test_a_live_question_suspends_the_call_of_a_modern_client_and_a_retry_resumes_it() -> None:
+def suspended(params: bytes = b'{"message":"sure?"}', method: str = "elicitation/create") -> dict[str, Any]:
+    """The result that asks a modern client."""
     machine = forwarded()
-    effects = machine.on(Ask(b'"a"', "elicitation/create", b'{"message":"sure?"}'))
+    effects = machine.on(Ask(b'"a"', method, params))
     assert kinds(effects) == ["Suspend", "RecordOutcome"]
+    assert outcome_of(effects) == "input_required"
     (finish,) = machine.on(m.OutcomeDurable())
     assert isinstance(finish, m.Finish)
-    result = json.loads(finish.raw)
+    result: dict[str, Any] = json.loads(finish.raw)
     assert result["resultType"] == "input_required"
-    key = next(iter(result["inputRequests"]))
-    assert result["inputRequests"][key]["method"] == "elicitation/create"
+    return result
 
-    answers = {key: {"action": "accept", "content": {}}}
-    again = call(request(id="cal_2", params={"requestState": result["requestState"], "inputResponses": answers}))
+
+def retry(asked: dict[str, Any], **answers: object) -> pipeline.Call:
+    return call(request(id="cal_2", params={"requestState": asked["requestState"], "inputResponses": answers}))
+
+
+def test_a_live_question_suspends_the_call_of_a_modern_client_and_a_retry_resumes_it() -> None:
+    result = suspended()
+    (key,) = result["inputRequests"]
+    assert result["inputRequests"][key]["method"] == "elicitation/create"
+    again = retry(result, **{key: {"action": "accept", "content": {}}})
     (intent,) = again.start()
     assert isinstance(intent, m.RecordIntent)
     assert intent.event.continues == "cal_1"
@@ -241,6 +308,40 @@ def test_a_live_question_suspends_the_call_of_a_modern_client_and_a_retry_resume
     assert isinstance(resume, m.Resume)
     assert (resume.waiting.exchange, resume.waiting.ask_id, resume.waiting.replica) == ("cal_1", '"a"', "rep_here")
     assert json.loads(resume.reply) == {"result": {"action": "accept", "content": {}}}
+
+
+def test_a_retry_without_the_answer_is_asked_again_and_disturbs_nothing() -> None:
+    result = suspended()
+    again = retry(result, other={"action": "accept"})
+    effects = again.start()
+    assert kinds(effects) == ["RecordIntent", "RecordOutcome"]
+    assert outcome_of(effects) == "input_required"
+    assert again.on(m.IntentDurable()) == ()
+    (finish,) = again.on(m.OutcomeDurable())
+    assert isinstance(finish, m.Finish)
+    assert json.loads(finish.raw) == result
+
+
+def test_a_long_question_is_not_put_twice_but_answered_with_an_error() -> None:
+    again = retry(suspended(jsonrpc.encoded({"message": "x" * 5000})))
+    again.start()
+    (resume,) = again.on(m.IntentDurable())
+    assert isinstance(resume, m.Resume)
+    assert json.loads(resume.reply).keys() == {"error"}
+
+
+def test_arguments_without_a_canonical_form_have_to_come_back_as_they_were() -> None:
+    odd = {"arguments": msgspec.Raw(b'{"a":1,"a":2}')}
+    asked = request()
+    machine = forwarded(msgspec.structs.replace(asked, params={**asked.params, **odd}))
+    machine.on(Ask(b"7", "roots/list", b""))
+    (finish,) = machine.on(m.OutcomeDurable())
+    assert isinstance(finish, m.Finish)
+    state = {"requestState": jsonrpc.members(finish.raw)["requestState"]}
+    for arguments, outcome in ((b'{"a":1,"a":2}', "input_required"), (b'{"a":2}', "refused")):
+        params = {**asked.params, **state, "arguments": msgspec.Raw(arguments)}
+        again = call(msgspec.structs.replace(asked, params=params))
+        assert outcome_of(again.start()) == outcome
 
 
 def modern_state(upstream_state: str = "theirs") -> str:
@@ -306,9 +407,10 @@ def test_the_rounds_of_a_modern_upstream_are_run_for_a_handshake_client() -> Non
     )
     (asked,) = machine.on(Answered("result", raw))
     assert isinstance(asked, m.AskClient)
-    assert [question.key for question in asked.requests] == ["a", "b"]
-    replies = {"a": b'{"error":{"code":-1}}', "b": b'{"result":{"roots":[]}}'}
-    (forward,) = machine.on(InputsGiven(replies))
+    first, second = (question.key for question in asked.requests)
+    assert machine.on(InputsGiven({first: b'{"error":{"code":-1}}'})) == ()
+    assert machine.on(InputsGiven({first: b'{"result":{"action":"accept"}}'})) == ()
+    (forward,) = machine.on(InputsGiven({second: b'{"result":{"roots":[]}}'}))
     assert isinstance(forward, m.Forward)
     params = json.loads(forward.target.params)
     assert params["inputResponses"] == {"a": {"action": "cancel"}, "b": {"roots": []}}
@@ -320,8 +422,9 @@ def test_the_rounds_of_a_modern_upstream_are_run_for_a_handshake_client() -> Non
 def test_a_question_that_the_client_does_not_answer_ends_the_call() -> None:
     machine = forwarded(request(era=eras.LEGACY))
     raw = b'{"resultType":"input_required","inputRequests":{"b":{"method":"roots/list"}}}'
-    machine.on(Answered("result", raw))
-    effects = machine.on(InputsGiven({"b": b'{"error":{"code":-1}}'}))
+    (asked,) = machine.on(Answered("result", raw))
+    assert isinstance(asked, m.AskClient)
+    effects = machine.on(InputsGiven({asked.requests[0].key: b'{"error":{"code":-1}}'}))
     assert outcome_of(effects) == "upstream_failed"
 
 
@@ -349,7 +452,8 @@ EVENTS = st.sampled_from(
         m.Cancelled(),
         m.PeerLost(),
         m.StartFailed(Refused("upstream_unavailable")),
-        InputsGiven({"q1": b'{"result":{}}'}),
+        InputsGiven({"1": b'{"result":{}}'}),
+        InputsGiven({"2": b'{"error":{}}', "3": b"{}"}),
         Notice("notifications/progress", b'{"params":{"progressToken":1,"progress":1}}'),
         Ask(b"1", "roots/list", b"{}"),
         Answered("result", b'{"content":[]}'),

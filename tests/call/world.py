@@ -95,7 +95,7 @@ def request(
     raw = jsonrpc.members(jsonrpc.encoded(params))
     values: dict[str, object] = {
         "id": "cal_1", "caller": ANA, "era": era, "method": method, "params": raw, "name": name, "at": 1, "size": 10,
-        **fields,
+        "capabilities": b'{"elicitation":{},"sampling":{},"roots":{}}', **fields,
     }  # fmt: skip
     return Request(**values)  # type: ignore[arg-type]
 

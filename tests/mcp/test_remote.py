@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from callgate.call.model import InputRequest, Waiting
 from callgate.credentials.replica_key import ReplicaKey
 from callgate.errors import Refused
 from callgate.fleet.mail import Mail
-from callgate.mcp.inflight import InFlight
+from callgate.mcp.inflight import InFlight, cancel_key
 from callgate.store.engine import Database
 from callgate.upstreams.exchange import Answered, Ask, Failed
 from callgate.upstreams.inbox import Inbox
@@ -60,8 +61,14 @@ async def pg(pg_url: str) -> AsyncIterator[Database]:
     await found.close()
 
 
-def waiting(replica: str, **more: str) -> Waiting:
-    values = {"tenant": ANA.tenant, "person": ANA.person, "exchange": "cal_1", "ask_id": '"first"', **more}
+def waiting(replica: str, **more: Any) -> Waiting:
+    values: dict[str, Any] = {
+        "tenant": ANA.tenant,
+        "person": ANA.person,
+        "exchange": "cal_1",
+        "ask_id": '"first"',
+        **more,
+    }
     return Waiting(digest="", expires=0.0, upstream="ups_1", replica=replica, **values)
 
 
@@ -113,10 +120,10 @@ async def test_an_answer_and_a_cancel_find_their_call_on_the_replica_that_holds_
         cancelled = asyncio.Event()
         question = InputRequest("q1", "roots/list", b"{}")
         holder.expect("cal_1", lambda key, reply: answers.put_nowait((key, reply)))
-        holder.register((ANA.tenant, ANA.person, "s", b"7"), cancelled.set)
+        holder.register(cancel_key(ANA, "s", b"7"), cancelled.set)
         await other.answer(ANA, holder.question_id(ANA, "cal_1", question), b'{"result":{}}')
         assert await answers.get() == ("q1", b'{"result":{}}')
-        await other.cancel(ANA, "s", b"7")
+        await other.cancel(cancel_key(ANA, "s", b"7"))
         await cancelled.wait()
         with pytest.raises(Refused):
             await other.answer(ANA, "forged", b"{}")

@@ -37,6 +37,14 @@ def result_outcome(raw: bytes) -> str:
     return "tool_error" if look.isError else "result"
 
 
+def check_error(raw: bytes) -> None:
+    """Raise `Refused("upstream_invalid")` for the error of a response that is no JSON object."""
+    try:
+        jsonrpc.members(raw or b"-")
+    except Refused:
+        raise Refused("upstream_invalid") from None
+
+
 def _with_odd_text(raw: bytes) -> _Look:
     """A value with halves of surrogate pairs is passed on as it is, so it is looked into by position."""
     try:

@@ -50,7 +50,8 @@ class InputRequest(msgspec.Struct, frozen=True):
 class Waiting(msgspec.Struct, frozen=True):
     """Where an answer of the client belongs, sealed into `requestState` or a server request's id.
 
-    `upstream_state` is the modern upstream's own state; `exchange` names a live upstream exchange on `replica`.
+    `upstream_state` is the modern upstream's own state; `exchange` names a live upstream exchange on `replica`, and
+    `question` is what it asked (None when that is too long to travel twice).
     """
 
     tenant: str
@@ -62,6 +63,7 @@ class Waiting(msgspec.Struct, frozen=True):
     exchange: str | None = None
     replica: str | None = None
     ask_id: str = ""  # raw JSON id of the live question
+    question: InputRequest | None = None
     call: str = ""  # the earlier leg
 
 
@@ -98,7 +100,7 @@ class Relay(msgspec.Struct, frozen=True):
 
 
 class AskClient(msgspec.Struct, frozen=True):
-    """Questions for a client that can be asked while the call runs (handshake era)."""
+    """Questions for a client that can be asked while the call runs (handshake era). No key is ever used again."""
 
     requests: tuple[InputRequest, ...]
 
@@ -174,7 +176,7 @@ class StartFailed(msgspec.Struct, frozen=True):
 
 
 class InputsGiven(msgspec.Struct, frozen=True):
-    """The client's answers by key: raw `{"result":…}` or `{"error":…}`."""
+    """Answers of the client by the key of the question: raw `{"result":…}` or `{"error":…}`."""
 
     replies: dict[str, bytes] = {}
 

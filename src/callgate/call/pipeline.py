@@ -51,6 +51,7 @@ from callgate.model.rule import Decision
 from callgate.upstreams.exchange import Answered, Ask, Ended, Failed, Notice, Piece
 from callgate.wire import eras, jsonrpc
 
+_SEALED_QUESTION = 4096  # bytes of a question's params that travel in the sealed state, so that it can be put again
 NEW, RECORDING, FORWARDED, CLOSING, DONE = "new", "recording", "forwarded", "closing", "done"
 
 
@@ -77,13 +78,14 @@ class Call:
         self._target: Target | None = None
         self._waiting: Waiting | None = None
         self._reply = b""
+        self._again: Finish | None = None  # the question that this leg did not answer
         self._last: Finish | Refuse | Abort | None = None
         self._held: bytes | None = None
         self._written = 0
         self._sent_at = 0
-        self._questions: tuple[InputRequest, ...] = ()
-        self._upstream_state: bytes | None = None
-        self._live: bytes | None = None  # id of a live question
+        self._questions = rounds.Questions()
+        self._asked_in_round: tuple[InputRequest, ...] = ()
+        self._upstream_state = b""
         self._rounds = 0
 
     def start(self) -> Effects:
@@ -119,6 +121,8 @@ class Call:
             if isinstance(refused, Untrusted):
                 self._target = refused.target  # for the record alone
             return (self._intent(decision), *self._close("refused", Refuse(refused), refused.code))
+        if self._again is not None:
+            return (self._intent(decision), *self._close("input_required", self._again))
         self.phase = RECORDING
         return (self._intent(decision),)
 
@@ -141,9 +145,12 @@ class Call:
         if waiting.upstream_state is not None:
             params["requestState"] = msgspec.Raw(jsonrpc.encoded(waiting.upstream_state))
         if waiting.exchange is not None:
-            answers = jsonrpc.members(params.pop("inputResponses", msgspec.Raw(b"")))
-            value = next(iter(answers.values()), msgspec.Raw(b'{"action":"cancel"}'))
-            self._reply = jsonrpc.joined({"result": value})
+            answer = jsonrpc.members(params.pop("inputResponses", msgspec.Raw(b""))).get(rounds.MODERN_KEY)
+            if answer is None and waiting.question is not None:
+                asked = rounds.input_required((waiting.question,), jsonrpc.text(given) or "")
+                self._again = Finish("result", asked)
+            method = waiting.question.method if waiting.question is not None else ""
+            self._reply = jsonrpc.joined({"result": answer}) if answer else rounds.unanswered(method)
         self._waiting = waiting
         self.request = msgspec.structs.replace(self.request, params=params)
 
@@ -165,18 +172,20 @@ class Call:
     def _ask(self, event: Ask) -> Effects:
         if self.phase != FORWARDED:
             return ()
-        question = InputRequest("q1", event.method, event.params or b"{}")
+        question = InputRequest(rounds.MODERN_KEY, event.method, event.params or b"{}")
+        if not rounds.offered(event.method, self.request.capabilities, self.request.era):
+            return (AnswerUpstream(event.id, rounds.NOT_OFFERED),)
         if self.request.era == eras.LEGACY:
-            self._live, self._questions = event.id, (question,)
-            return (AskClient(self._questions),)
+            return (AskClient((self._questions.live(event.id, question),)),)
         key = self.request.id
-        sealed = state.seal(
-            self._place.sealer, self._wait(exchange=key, replica=self._place.replica, ask_id=event.id.decode())
+        short = question if len(question.params) <= _SEALED_QUESTION else None
+        waiting = self._wait(
+            exchange=key, replica=self._place.replica, ask_id=event.id.decode("utf-8", "replace"), question=short
         )
-        finish = Finish("result", rounds.input_required((question,), sealed))
-        return (Suspend(key), *self._close("input_required", finish))
+        asked = rounds.input_required((question,), state.seal(self._place.sealer, waiting))
+        return (Suspend(key), *self._close("input_required", Finish("result", asked)))
 
-    def _wait(self, **more: str | None) -> Waiting:
+    def _wait(self, **more: Any) -> Waiting:
         caller = self.request.caller
         upstream = self._target.upstream.id if self._target else ""
         return Waiting(
@@ -186,17 +195,17 @@ class Call:
             expires=clock.now() + state.LIFETIME,
             upstream=upstream,
             call=self.request.id,
-            **more,  # type: ignore[arg-type]
+            **more,
         )
 
     def _inputs(self, event: InputsGiven) -> Effects:
-        if self.phase != FORWARDED or self._target is None or not self._questions:
+        if self.phase != FORWARDED or self._target is None:
             return ()
-        questions, self._questions = self._questions, ()
-        if self._live is not None:
-            live, self._live = self._live, None
-            return (AnswerUpstream(live, event.replies.get("q1", b'{"result":{"action":"cancel"}}')),)
-        return (Forward(rounds.retried(self._target, questions, event.replies, self._upstream_state or b"")),)
+        live, complete = self._questions.answered(event.replies)
+        if complete is None:
+            return live
+        again = rounds.retried(self._target, self._asked_in_round, complete, self._upstream_state)
+        return (*live, Forward(again))
 
     def _piece(self, event: Piece) -> Effects:
         if self.phase != FORWARDED:
@@ -212,6 +221,7 @@ class Call:
             return ()
         self._written = len(event.raw)
         if event.kind == "error":
+            inspect.check_error(event.raw)
             return self._close("rpc_error", Finish("error", event.raw))
         kind = inspect.result_outcome(event.raw)
         if kind == "input_required":
@@ -220,6 +230,9 @@ class Call:
 
     def _input_required(self, raw: bytes) -> Effects:
         questions, upstream_state = rounds.asked(raw)
+        for question in questions:
+            if not rounds.offered(question.method, self.request.capabilities, eras.MODERN):
+                raise Refused("upstream_invalid", "The server asked for input that your client does not offer.")
         if self.request.era == eras.MODERN:
             if not upstream_state:
                 return self._close("input_required", Finish("result", raw))
@@ -228,10 +241,9 @@ class Call:
         self._rounds += 1
         if self._rounds > rounds.MAX_ROUNDS:
             raise Refused("upstream_invalid", f"The server still asked for input after {rounds.MAX_ROUNDS} rounds.")
-        self._upstream_state = upstream_state
+        self._upstream_state, self._asked_in_round = upstream_state, questions
         if questions:
-            self._questions = questions
-            return (AskClient(questions),)
+            return (AskClient(self._questions.round(questions)),)
         assert self._target is not None  # noqa: S101  set before anything is forwarded
         return (Forward(rounds.retried(self._target, (), {}, upstream_state)),)
 
@@ -257,7 +269,7 @@ class Call:
 
     def _peer_lost(self, _: object) -> Effects:
         """A handshake-era client may come back to cancel; the upstream goes on, but nobody can be asked any more."""
-        if self._questions and self.phase == FORWARDED:
+        if self._questions.open and self.phase == FORWARDED:
             return (CancelUpstream(), *self._close("abandoned", Refuse(Refused("cancelled")), "cancelled"))
         return ()
 
@@ -268,8 +280,7 @@ class Call:
             return (Abort(refused),)
         if self.phase == NEW:
             return (self._intent(record.UNDECIDED), *self._close("refused", Refuse(refused), refused.code))
-        begun = self._held is not None and self._written > len(self._held)
-        last = Abort(refused) if begun else Refuse(refused)
+        last = Abort(refused) if self._begun else Refuse(refused)
         stop = (CancelUpstream(),) if self.phase == FORWARDED else ()
         return (*stop, *self._close("upstream_failed", last, refused.code))
 
@@ -287,10 +298,22 @@ class Call:
     def _record_failed(self, _: object) -> Effects:
         """Nothing is let through that is not on record; what was already begun is broken off."""
         stop = (CancelUpstream(),) if self.phase == FORWARDED else ()
-        begun = self._held is not None
         self.phase = DONE
         refused = Refused("not_recorded")
-        return (*stop, Abort(refused) if begun else Refuse(refused))
+        return (*stop, Abort(refused) if self._begun else Refuse(refused))
+
+    @property
+    def _begun(self) -> bool:
+        """Whether the client has got a part of the answer."""
+        return self._held is not None and self._written > len(self._held)
+
+    def given_up(self) -> RecordOutcome | None:
+        """The driver cannot go on: what is left to record, if anything. Nothing follows."""
+        unfinished = self.phase in (RECORDING, FORWARDED)
+        self.phase = DONE
+        if not unfinished:
+            return None
+        return RecordOutcome(record.outcome(self.request, "unknown", "internal", self._written, self._sent_at))
 
     _HANDLERS: ClassVar[dict[type, Callable[[Any, Any], Effects]]] = {
         _Arrived: _start,

@@ -4,6 +4,7 @@ The client holds it and may tamper with it: it is sealed, binds tenant, person a
 Fail closed: what does not open, belongs to somebody else or to another request is refused.
 """
 
+import contextlib
 import hashlib
 from typing import Protocol
 
@@ -12,7 +13,7 @@ import msgspec
 from callgate import clock
 from callgate.call.model import Request, Waiting
 from callgate.errors import Refused
-from callgate.fingerprints.canonical import canonical
+from callgate.fingerprints.canonical import Uncanonical, canonical
 
 LIFETIME = 600.0  # seconds
 
@@ -31,7 +32,9 @@ _decode = msgspec.json.Decoder(Waiting).decode
 
 def digest(request: Request) -> str:
     """What a retry must have in common with the first request: method, name and arguments."""
-    arguments = canonical(bytes(request.params.get("arguments") or b"null"))
+    arguments = bytes(request.params.get("arguments") or b"null")
+    with contextlib.suppress(Uncanonical):  # arguments without one canonical form have to come back as they were
+        arguments = canonical(arguments)
     text = "\0".join((request.method, request.scope or "", request.name)).encode("utf-8", "surrogatepass")
     return hashlib.sha256(text + b"\0" + arguments).hexdigest()
 

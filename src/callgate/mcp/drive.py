@@ -40,7 +40,6 @@ class Drive:
         self._reader: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._expected: set[str] = set()
-        self._replies: dict[str, bytes] = {}
 
     def post(self, event: object) -> None:
         """Put an event into the inbox; callable from anywhere on the loop."""
@@ -48,7 +47,7 @@ class Drive:
         self._wake.set()
 
     async def run(self) -> None:
-        """Drive the machine to its end. The slot, the exchange and every helper task are given back."""
+        """Drive the machine to its end. The exchange and every helper task are given back."""
         try:
             await self._do_all(self._call.start())
             await self._run_on()
@@ -90,6 +89,9 @@ class Drive:
             await self._DO[type(effect)](self, effect)
 
     async def _clean_up(self) -> None:
+        left = self._call.given_up()
+        if left is not None:  # cancelled, or an error that nobody foresaw: no call stays open on the record
+            self._context.recorder.write(left.event, lambda _: None)
         if self._timer is not None:
             self._timer.cancel()
         if self._reader is not None:
@@ -97,8 +99,7 @@ class Drive:
             await asyncio.gather(self._reader, return_exceptions=True)
         if self._exchange is not None:
             await self._exchange.aclose()
-        if self._expected:
-            self._context.inflight.unexpect(self._call.request.id)
+        self._context.inflight.unexpect(self._call.request.id)
 
     # -- records -----------------------------------------------------------------------------------------------------
 
@@ -153,19 +154,24 @@ class Drive:
     def _read(self) -> None:
         assert self._exchange is not None  # noqa: S101  set by both callers
         self._reader = asyncio.ensure_future(self._pump(self._exchange))
+        self._reader.add_done_callback(self._read_over)
+
+    def _read_over(self, reader: asyncio.Task[None]) -> None:
+        if (
+            not reader.cancelled() and reader.exception() is not None
+        ):  # nobody foresaw it; the call must end all the same
+            self.post(Failed("internal"))
 
     async def _pump(self, exchange: Exchange) -> None:
-        last: object = None
+        event: object = None
         try:
-            async for event in exchange:
-                await self._room.acquire()
-                last = event
+            events = aiter(exchange)
+            while not isinstance(event, _LAST):
+                await self._room.acquire()  # first: an event that was taken is never lost to a cancelled wait
+                event = await anext(events, Failed("upstream_broke_off"))
                 self.post(event)
         except Refused as refused:
-            last = Failed(refused.code, refused.detail, True)
-            self.post(last)
-        if not isinstance(last, _LAST):
-            self.post(Failed("upstream_broke_off", "", True))
+            self.post(Failed(refused.code, refused.detail))
 
     async def _close_exchange(self) -> None:
         if self._reader is not None:
@@ -190,6 +196,7 @@ class Drive:
             await asyncio.gather(self._reader, return_exceptions=True)
             self._reader = None
         if self._exchange is not None:
+            self._exchange.unread([event for event in self._inbox if isinstance(event, _FROM_UPSTREAM)])
             self._context.inflight.suspend(effect.key, self._call.request.caller, self._exchange)
             self._exchange = None
 
@@ -200,8 +207,7 @@ class Drive:
 
     async def _ask(self, effect: m.AskClient) -> None:
         inflight, request = self._context.inflight, self._call.request
-        self._replies = {}
-        self._expected = {question.key for question in effect.requests}
+        self._expected |= {question.key for question in effect.requests}
         inflight.expect(request.id, self._answered)
         for question in effect.requests:
             id_ = inflight.question_id(request.caller, request.id, question)
@@ -210,11 +216,9 @@ class Drive:
                 return
 
     def _answered(self, key: str, reply: bytes) -> None:
-        if key not in self._expected:
-            return
-        self._replies[key] = reply
-        if self._expected <= self._replies.keys():
-            self.post(m.InputsGiven(dict(self._replies)))
+        if key in self._expected:
+            self._expected.remove(key)
+            self.post(m.InputsGiven({key: reply}))
 
     async def _write(self, effect: m.Write) -> None:
         await self._reply.write(effect.data)

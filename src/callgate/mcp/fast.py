@@ -20,6 +20,7 @@ from callgate.mcp.context import MCPContext
 from callgate.mcp.door import Door, Head
 from callgate.mcp.drive import Drive
 from callgate.mcp.governed import governed
+from callgate.mcp.inflight import cancel_key
 from callgate.mcp.paths import Endpoint
 from callgate.mcp.reply import BrokenOff, Reply
 from callgate.mcp.sessions import Sessions
@@ -60,7 +61,8 @@ class Lane:
         if posted.method != "tools/call" or not posted.id or "requestState" in posted.params:
             return False
         snapshot = self.context.fleet.view(caller.tenant)
-        request = governed(posted, caller, endpoint, self.context.settings.durability, None)
+        level = self._sessions.level(posted.session)
+        request = governed(posted, caller, endpoint, self.context.settings.durability, level)
         definition = resolve.find(snapshot, caller, endpoint.scope, "tool", request.name)
         if definition is None or b"x-mcp-header" in definition.raw:
             return False
@@ -96,14 +98,19 @@ class FastCall:
         self._peer = peer
         self._exchange: Exchange | None = None
         self._drive: Drive | None = None
-        self._key = (call.request.caller.tenant, call.request.caller.person, call.request.session or "", posted.id)
+        self._key = cancel_key(call.request.caller, call.request.session, posted.id)
 
     def begin(self) -> None:
         """Start the machine."""
-        lost = m.Cancelled() if self._posted.era == eras.MODERN else m.PeerLost()
-        self._door.on_lost = lambda: self.post(lost)
-        self._context.inflight.register(self._key, lambda: self.post(m.Cancelled()))
+        if self._posted.era == eras.MODERN:  # closing the connection is the cancellation
+            self._door.on_lost = self._cancelled
+        else:
+            self._door.on_lost = lambda: self.post(m.PeerLost())
+            self._context.inflight.register(self._key, self._cancelled)
         self._apply(self._call.start())
+
+    def _cancelled(self) -> None:
+        self.post(m.Cancelled())
 
     def post(self, event: object) -> None:
         """An event for the machine; once the ordinary driver has taken over, it is the driver's."""
@@ -159,7 +166,7 @@ class FastCall:
         self._door.answer(head + body)
 
     def _close(self) -> None:
-        self._context.inflight.unregister(self._key)
+        self._context.inflight.unregister(self._key, self._cancelled)
         self._context.slots.give_back(self._call.request.caller)
 
     # -- what is not fast --------------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from callgate import clock
 from callgate.call.model import InputRequest
 from callgate.call.state import LIFETIME, Sealer
 from callgate.errors import Refused
@@ -20,6 +19,15 @@ from callgate.fleet.mail import Mail
 from callgate.mcp.remote import Remote
 from callgate.model.caller import Caller
 from callgate.upstreams.exchange import Exchange
+
+MAX_SUSPENDED = 64  # exchanges of one person; one more ends the oldest
+CancelKey = tuple[str, str, str, bytes]  # tenant, person, session, raw request id
+
+
+def cancel_key(caller: Caller, session: str | None, request_id: bytes) -> CancelKey:
+    """What a handshake-era client names a call by when it cancels it. Ids are unique within a session alone; a client
+    without one is told from others of its person by its token."""
+    return (caller.tenant, caller.person, session or f"token {caller.token}", request_id)
 
 
 class Question(msgspec.Struct, frozen=True, array_like=True):
@@ -55,7 +63,7 @@ class Suspended:
 
     exchange: Exchange
     person: tuple[str, str]
-    until: float
+    timer: asyncio.TimerHandle
 
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -68,7 +76,7 @@ class InFlight:
         self._replica = replica
         self._mail = mail
         self._sealer = sealer
-        self._cancels: dict[tuple[str, str, str, bytes], Callable[[], None]] = {}
+        self._cancels: dict[CancelKey, Callable[[], None]] = {}
         self._answers: dict[str, Callable[[str, bytes], None]] = {}
         self._suspended: dict[str, Suspended] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -78,21 +86,22 @@ class InFlight:
 
     # -- cancellation ------------------------------------------------------------------------------------------------
 
-    def register(self, key: tuple[str, str, str, bytes], cancel: Callable[[], None]) -> None:
-        """Make a call cancellable under (tenant, person, session, raw request id)."""
+    def register(self, key: CancelKey, cancel: Callable[[], None]) -> None:
+        """Make a call cancellable."""
         self._cancels[key] = cancel
 
-    def unregister(self, key: tuple[str, str, str, bytes]) -> None:
-        self._cancels.pop(key, None)
+    def unregister(self, key: CancelKey, cancel: Callable[[], None]) -> None:
+        """The call is over; a later one that took its id stays cancellable."""
+        if self._cancels.get(key) == cancel:
+            del self._cancels[key]
 
-    async def cancel(self, caller: Caller, session: str, request_id: bytes) -> None:
+    async def cancel(self, key: CancelKey) -> None:
         """Cancel a call here, or tell the other replicas."""
-        key = (caller.tenant, caller.person, session, request_id)
         found = self._cancels.get(key)
         if found is not None:
             found()
             return
-        await self._mail.broadcast("cancel", _pack(CancelMail(caller.tenant, caller.person, session, request_id)))
+        await self._mail.broadcast("cancel", _pack(CancelMail(*key)))
 
     async def _on_cancel_mail(self, body: bytes) -> None:
         mail = msgspec.msgpack.decode(body, type=CancelMail)
@@ -139,9 +148,12 @@ class InFlight:
     # -- suspended exchanges -----------------------------------------------------------------------------------------
 
     def suspend(self, key: str, caller: Caller, exchange: Exchange) -> None:
-        """Keep an exchange for a later leg; closed when nobody comes back in time."""
-        self._suspended[key] = Suspended(exchange, caller.key, clock.monotonic() + LIFETIME)
-        self.spawn(self._expire(key))
+        """Keep an exchange for a later leg; ended when nobody comes back in time, or when its person keeps too many."""
+        own = [other for other, kept in self._suspended.items() if kept.person == caller.key]
+        if len(own) >= MAX_SUSPENDED:
+            self._end(own[0])
+        timer = asyncio.get_running_loop().call_later(LIFETIME, self._end, key)
+        self._suspended[key] = Suspended(exchange, caller.key, timer)
 
     def take(self, key: str, person: tuple[str, str]) -> Exchange:
         """The suspended exchange, once. Raises `Refused("invalid_params")` when it is gone."""
@@ -149,13 +161,15 @@ class InFlight:
         if found is None or found.person != person:
             raise Refused("invalid_params", "The call that this goes on with has ended; start it again.")
         del self._suspended[key]
+        found.timer.cancel()
         return found.exchange
 
-    async def _expire(self, key: str) -> None:
-        await asyncio.sleep(LIFETIME)
+    def _end(self, key: str) -> None:
+        """Nobody will answer the upstream any more: tell it to stop."""
         left = self._suspended.pop(key, None)
         if left is not None:
-            await left.exchange.aclose()
+            left.timer.cancel()
+            self.spawn(left.exchange.cancel())
 
     # -- background work ---------------------------------------------------------------------------------------------
 
@@ -170,6 +184,7 @@ class InFlight:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for left in self._suspended.values():
+        suspended, self._suspended = self._suspended, {}
+        for left in suspended.values():
+            left.timer.cancel()
             await left.exchange.aclose()
-        self._suspended.clear()

@@ -17,8 +17,9 @@ from callgate.errors import Refused
 from callgate.mcp import hello, listing
 from callgate.mcp.context import MCPContext
 from callgate.mcp.drive import Drive
-from callgate.mcp.governed import governed
+from callgate.mcp.governed import governed, relayed
 from callgate.mcp.incoming import Posted
+from callgate.mcp.inflight import cancel_key
 from callgate.mcp.paths import Endpoint
 from callgate.mcp.reply import Receive, Reply
 from callgate.mcp.sessions import Session, Sessions
@@ -39,7 +40,6 @@ class Handlers:
     def __init__(self, context: MCPContext, sessions: Sessions) -> None:
         self._context = context
         self._sessions = sessions
-        self._levels: dict[str, str] = {}
         self._streams: dict[str, set[Stream]] = {}
         context.mail.on("session-ended", self._on_session_ended)
         context.mail.on("log-level", self._on_log_level)
@@ -63,7 +63,7 @@ class Handlers:
     async def _call(
         self, posted: Posted, given: dict[str, str], caller: Caller, endpoint: Endpoint, client: Client
     ) -> None:
-        level = self._levels.get(posted.session.id) if posted.session is not None else None
+        level = self._sessions.level(posted.session)
         request = governed(posted, caller, endpoint, self._context.settings.durability, level)
         snapshot = self._context.fleet.view(caller.tenant)
         if posted.era == eras.MODERN and posted.method == "tools/call":
@@ -71,15 +71,21 @@ class Handlers:
         self._context.slots.take(caller)
         receive, reply = client
         drive = Drive(self._context, Call(request, snapshot, self._context.place), reply)
-        key = (caller.tenant, caller.person, request.session or "", posted.id)
-        self._context.inflight.register(key, lambda: drive.post(Cancelled()))
-        lost = Cancelled() if posted.era == eras.MODERN else PeerLost()
-        watcher = asyncio.ensure_future(_when_gone(receive, reply, lambda: drive.post(lost)))
+        key = cancel_key(caller, request.session, posted.id)
+
+        def cancel() -> None:
+            drive.post(Cancelled())
+
+        gone = cancel
+        if posted.era == eras.LEGACY:  # there a lost stream cancels nothing (2025-11-25), a notification does
+            gone = lambda: drive.post(PeerLost())  # noqa: E731
+            self._context.inflight.register(key, cancel)
+        watcher = asyncio.ensure_future(_when_gone(receive, reply, gone))
         try:
             await drive.run()
         finally:
             watcher.cancel()
-            self._context.inflight.unregister(key)
+            self._context.inflight.unregister(key, cancel)
             self._context.slots.give_back(caller)
 
     def _check_mirrored(self, request: Request, given: dict[str, str]) -> None:
@@ -89,14 +95,20 @@ class Handlers:
         if definition is None or b"x-mcp-header" not in definition.raw:
             return
         schema = jsonrpc.members(definition.raw).get("inputSchema", b"null")
-        paths = headers.mirrored_paths(msgspec.json.decode(schema))
-        arguments = msgspec.json.decode(request.params.get("arguments") or b"{}")
+        try:
+            paths = headers.mirrored_paths(msgspec.json.decode(schema))
+            arguments = msgspec.json.decode(request.params.get("arguments") or b"{}")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise Refused("invalid_params", "The arguments hold text that is no Unicode.") from None
         headers.check_mirrored(given, paths, arguments)
 
     async def _list(self, posted: Posted, who: Who, endpoint: Endpoint, client: Client) -> None:
         kind, member = listing.LISTS[posted.method]
         caller, sealer = who[0], self._context.cursor_sealer
-        text = jsonrpc.text(posted.params.get("cursor", b""))
+        given = bytes(posted.params.get("cursor", b"null"))
+        text = jsonrpc.text(given)
+        if text is None and given != b"null":
+            raise Refused("invalid_params", "params.cursor must be a string.")
         cursor = listing.open_cursor(text, sealer, caller, kind, endpoint.scope)
         snapshot = self._context.fleet.view(caller.tenant)
         listed = listing.entries(snapshot, caller, endpoint.scope, kind)
@@ -116,7 +128,7 @@ class Handlers:
         if wanted is None:
             raise Refused("invalid_params", "params.protocolVersion must be a string.")
         revision = hello.negotiated(wanted)
-        capabilities = jsonrpc.joined(jsonrpc.members(posted.params.get("capabilities", b"{}")))
+        capabilities = relayed(bytes(posted.params.get("capabilities", b"{}")))
         info = jsonrpc.members(posted.params.get("clientInfo", b"{}"))
         caller = who[0]
         name = jsonrpc.text(info.get("name", b"")) or ""
@@ -137,7 +149,7 @@ class Handlers:
         if level not in eras.LOG_LEVELS:
             raise Refused("invalid_params", f"params.level must be one of {', '.join(eras.LOG_LEVELS)}.")
         if posted.session is not None:
-            self._levels[posted.session.id] = level
+            self._sessions.set_level(posted.session.id, level)
             await self._context.mail.broadcast("log-level", f"{posted.session.id} {level}".encode())
         await client[1].finish("result", b"{}")
 
@@ -196,8 +208,9 @@ class Handlers:
     async def notification(self, posted: Posted, caller: Caller) -> None:
         """What a client tells us: a cancel is passed on, the rest needs nothing."""
         if posted.method == "notifications/cancelled":
-            session = posted.session.id if posted.session is not None else ""
-            await self._context.inflight.cancel(caller, session, bytes(posted.params.get("requestId", b"")))
+            session = posted.session.id if posted.session is not None else None
+            request_id = bytes(posted.params.get("requestId", b""))
+            await self._context.inflight.cancel(cancel_key(caller, session, request_id))
 
     async def response(self, posted: Posted, caller: Caller) -> None:
         """A client's answer to a question of an upstream."""
@@ -242,7 +255,7 @@ class Handlers:
 
     async def _on_log_level(self, body: bytes) -> None:
         session, _, level = body.decode().partition(" ")
-        self._levels[session] = level
+        self._sessions.set_level(session, level)
 
     async def _on_subscribed(self, body: bytes) -> None:
         tenant, _, session = body.decode().partition(" ")

@@ -5,6 +5,8 @@ Fail closed: what does not open, has ended or belongs to somebody else is `sessi
 initializes again. Source: 2025-11-25, streamable HTTP, "Session Management".
 """
 
+from typing import TypeVar
+
 import msgspec
 
 from callgate import clock
@@ -13,6 +15,8 @@ from callgate.errors import Refused
 from callgate.model.caller import Caller
 
 LIFETIME = 7 * 24 * 3600.0  # seconds
+MAX_CAPABILITIES = 4096  # bytes: they travel in a header
+_REMEMBERED = 10_000  # sessions that were ended, and that set a log level
 
 
 class Session(msgspec.Struct, frozen=True, array_like=True):
@@ -27,19 +31,23 @@ class Session(msgspec.Struct, frozen=True, array_like=True):
     expires: float
 
 
+T = TypeVar("T")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Session).decode
 
 
 class Sessions:
-    """Mints and opens session tokens; keeps the few that were ended before their time."""
+    """Mints and opens session tokens; remembers the few that were ended before their time, and log levels."""
 
     def __init__(self, sealer: Sealer) -> None:
         self._sealer = sealer
-        self._ended: dict[str, float] = {}
+        self._ended: dict[str, None] = {}
+        self._levels: dict[str, str] = {}
 
     def mint(self, caller: Caller, version: str, capabilities: bytes, client: str) -> tuple[Session, str]:
-        """A new session and its token for `Mcp-Session-Id`."""
+        """A new session and its token for `Mcp-Session-Id`. Raises `Refused("invalid_params")`."""
+        if len(capabilities) > MAX_CAPABILITIES:
+            raise Refused("invalid_params", f"The capabilities are longer than {MAX_CAPABILITIES} bytes.")
         session = Session(
             id=clock.random_urlsafe(12),
             tenant=caller.tenant,
@@ -64,6 +72,21 @@ class Sessions:
 
     def end(self, session_id: str) -> None:
         """Forget a session that a client ended (DELETE), here; the caller tells the other replicas."""
-        now = clock.now()
-        self._ended = {key: until for key, until in self._ended.items() if until > now}
-        self._ended[session_id] = now + LIFETIME
+        self._levels.pop(session_id, None)
+        _remember(self._ended, session_id, None)
+
+    def set_level(self, session_id: str, level: str) -> None:
+        """The least severe log messages that the client of a session wants to hear; likewise here."""
+        _remember(self._levels, session_id, level)
+
+    def level(self, session: Session | None) -> str | None:
+        """The level of a session, None when its client set none."""
+        return self._levels.get(session.id) if session is not None else None
+
+
+def _remember(known: dict[str, T], key: str, value: T) -> None:
+    """Keep the latest; clients choose how many there are."""
+    known.pop(key, None)
+    known[key] = value
+    if len(known) > _REMEMBERED:
+        del known[next(iter(known))]

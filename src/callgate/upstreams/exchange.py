@@ -4,7 +4,7 @@ The types are shared by every transport. They know nothing of callers' rights, o
 Fail closed: an exchange always ends in `Answered`, `Ended` or `Failed`.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -79,6 +79,10 @@ class Exchange(Protocol):
     over: bool
 
     def __aiter__(self) -> AsyncIterator[Event]: ...
+
+    def unread(self, events: Sequence[Event]) -> None:
+        """Put back events that were taken but not handled: whoever reads next gets them first, in their order."""
+        ...
 
     async def answer(self, ask_id: bytes, reply: bytes) -> None:
         """Answer a question: `reply` is a raw object with `result` or `error`."""

@@ -5,7 +5,7 @@ Fail closed: a source that cannot be held back loses its notices, never its answ
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from callgate.errors import Refused
 from callgate.upstreams.exchange import Answered, Ask, Ended, Event, Failed, Notice, Piece, Sink
@@ -71,6 +71,11 @@ class Inbox:
             yield event
             if isinstance(event, _LAST):
                 return
+
+    def unread(self, events: Sequence[Event]) -> None:
+        """Put back events that were taken but not handled: whoever reads next gets them first, in their order."""
+        self._events.extendleft(reversed(events))
+        self._waiting += sum(map(_size, events))
 
     def _taken(self, size: int) -> None:
         self._waiting -= size
