@@ -366,10 +366,76 @@ async def test_what_another_replica_suspects_the_owner_looks_at(pg: Database) ->
             await until(follows)
             one.shelf.offers["ups_1"] = facts(tool("new"))
             for _ in range(100):
-                other.discovery.suspect(files)
+                other.discovery.suspect(files.id)
             await other.sees(lambda found: "new" in found)
             assert other.shelf.looks["ups_1"] == 0
             assert one.shelf.looks["ups_1"] == 2
+
+
+@pytest.mark.postgres
+async def test_a_suspicion_of_a_replica_that_follows_nothing_reaches_the_owner(pg: Database) -> None:
+    async with running(pg, "r1") as one, running(pg, "r2", start=False) as other:
+        files = await add_upstream(pg)
+        await one.until_watching()
+        one.shelf.offers["ups_1"] = facts(tool("new"))
+        other.discovery.suspect(files.id)
+        await other.sees(lambda found: "new" in found)
+
+
+@pytest.mark.postgres
+async def test_a_suspicion_that_has_no_owner_to_hear_it_leaves_no_lease(pg: Database) -> None:
+    async with running(pg, "r2", start=False) as other:
+        files = await add_upstream(pg)
+        other.discovery.suspect(files.id)
+
+        async def free() -> bool:
+            async with pg.unit(None) as unit:
+                return await leases.holder_of(unit, "discover:ups_1") is None
+
+        await until(free)
+        assert other.shelf.looks["ups_1"] == 0
+
+
+@pytest.mark.postgres
+async def test_a_replica_that_loses_its_lease_stops_to_listen_and_to_look(
+    pg: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "LEASE_SECONDS", 0.1)  # how often it looks after its leases: a third of this
+    async with running(pg, "r1") as one:
+        await add_upstream(pg)
+        await one.until_watching()
+        async with pg.unit(None) as unit:
+            await leases.release(unit, "discover:ups_1", "r1")
+            await leases.acquire(unit, "discover:ups_1", "r2", 600)
+
+        async def deaf() -> bool:
+            return not one.shelf.heard
+
+        await until(deaf)
+        before = one.shelf.looks["ups_1"]
+        one.discovery._posts["ups_1"].ask()
+        async with pg.unit(None) as unit:
+            await leases.release(unit, "discover:ups_1", "r2")
+        await one.until_watching()  # the first that is free takes it, and looks
+        assert one.shelf.looks["ups_1"] == before + 1
+
+
+async def test_a_notice_during_an_outage_is_told_afterwards(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(db, "r1") as one:
+        await add_upstream(db)
+        await one.until_watching()
+        refused = asyncio.Event()
+
+        async def away(_upstream: object) -> None:
+            refused.set()
+            raise Refused("store_unavailable")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(one.discovery._catalog, "look", away)
+            one.shelf.say_changed("ups_1")
+            async with asyncio.timeout(20):
+                await refused.wait()
+        await one.hears("notices")
 
 
 @pytest.mark.postgres

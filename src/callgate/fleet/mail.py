@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+import msgspec
 import structlog
 
 from callgate.errors import Refused
@@ -66,12 +67,18 @@ class Mail:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def send(self, replica: str, kind: str, body: bytes) -> bool:
-        """Leave a message for one replica; False when it is gone."""
+        """Leave a message for one replica; False when it is gone or has not been heard of lately."""
         async with self._db.unit(None) as unit:
             receiver = await replicas.get(unit, replica)
-            if receiver is not None:
-                await box.put(unit, replica, kind, self._key.seal_for(receiver.public_key, body))
-            return receiver is not None
+            if receiver is None or receiver.beat < await unit.now() - ALIVE_SECONDS:
+                return False
+            await box.put(unit, replica, kind, self._key.seal_for(receiver.public_key, body))
+            return True
+
+    async def alive(self) -> frozenset[str]:
+        """The replicas that have been heard of lately. Raises `Refused("store_unavailable")`."""
+        async with self._db.unit(None) as unit:
+            return frozenset(one.id for one in await replicas.alive(unit, ALIVE_SECONDS))
 
     async def broadcast(self, kind: str, body: bytes) -> None:
         """Leave a message for every other live replica."""
@@ -102,12 +109,16 @@ class Mail:
                 await self._deliver(kind, body)
 
     async def _deliver(self, kind: str, body: bytes) -> None:
-        opened = self._key.open(body)
         handler = self._handlers.get(kind)
-        if opened is None or handler is None:
-            _log.warning("mail_dropped", kind=kind if handler else "unknown")
+        if handler is None:
+            return  # a broadcast about calls reaches replicas that serve none
+        opened = self._key.open(body)
+        if opened is None:
+            _log.warning("mail_dropped", kind=kind)
             return
         try:
             await handler(opened)
         except Refused as refused:  # one message that cannot be handled takes no other along
             _log.warning("mail_refused", kind=kind, code=refused.code)
+        except msgspec.MsgspecError:  # a replica of another version writes what this one cannot read
+            _log.warning("mail_not_understood", kind=kind)

@@ -88,6 +88,7 @@ class Discovery:
         self._tasks: set[asyncio.Task[None]] = set()
         self._number = 0
         self._waiting: dict[int, asyncio.Event] = {}
+        self._reported: set[str] = set()
         mail.on("refresh", self._on_question)
         mail.on("refreshed", self._on_answer)
         mail.on("suspect", self._on_suspect)
@@ -95,7 +96,7 @@ class Discovery:
     async def start(self) -> None:
         """Begin to follow every upstream of every tenant."""
         self._unsubscribe = self._fleet.subscribe(self._on_change)
-        self._upstreams.on_change = self.suspect
+        self._upstreams.on_change = lambda upstream, _method: self.suspect(upstream.id)
         self._keeper = supervised("discover-keep", self._keep)
 
     async def stop(self) -> None:
@@ -138,14 +139,14 @@ class Discovery:
         await self._fleet.refresh_now(tenant)
         return await self._catalog.state(upstream)
 
-    def suspect(self, upstream: Upstream, method: str = "") -> None:
-        """Somebody heard or saw that an upstream offers something else now: its owner looks, wherever that is."""
-        del method
-        post = self._posts.get(upstream.id)
-        if post is not None and not post.noticed:
+    def suspect(self, upstream_id: str) -> None:
+        """Somebody heard or saw that an upstream may offer something else now: its owner looks, wherever that is."""
+        post = self._posts.get(upstream_id)
+        if post is not None and post.ours:
             post.ask(noticed=True)
-            if not post.ours:
-                self._spawn(self._report(post))
+        elif upstream_id not in self._reported:
+            self._reported.add(upstream_id)
+            self._spawn(self._report(upstream_id))
 
     # -- who follows what ------------------------------------------------------------------------------------------
 
@@ -300,19 +301,21 @@ class Discovery:
         if waiting is not None:
             waiting.set()
 
-    async def _report(self, post: _Post) -> None:
+    async def _report(self, upstream_id: str) -> None:
         """Tell the owner on another replica; reports within a second are one."""
         try:
-            owner = await self._ownership.take(post.upstream.id)
-            if owner is None:
-                self._moved.set()
-                return
+            owner = await self._ownership.take(upstream_id)
             if owner:
-                await self._mail.send(owner, "suspect", post.upstream.id.encode())
+                await self._mail.send(owner, "suspect", upstream_id.encode())
+            elif owner is None and upstream_id in self._posts:
+                self._moved.set()  # ours from now on, which begins with a look
+            elif owner is None:
+                await self._ownership.give((upstream_id,))
             await asyncio.sleep(NOTICE_SECONDS)
         except Refused as refused:
-            _log.warning("suspicion lost", upstream_id=post.upstream.id, code=refused.code)
-        post.noticed = post.ours and post.noticed
+            _log.warning("suspicion lost", upstream_id=upstream_id, code=refused.code)
+        finally:
+            self._reported.discard(upstream_id)
 
     async def _on_suspect(self, body: bytes) -> None:
         post = self._posts.get(body.decode())
