@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
 from callgate.credentials.replica_key import ReplicaKey
@@ -100,6 +101,16 @@ async def test_mail_to_a_replica_that_is_gone_is_dropped(pg: Database) -> None:
             assert await box.take(unit, "r9") == ()
 
 
+async def test_a_replica_that_has_not_been_heard_of_gets_no_mail(
+    pg: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    async with replica(pg, "r1") as (one, _), replica(pg, "r2"):
+        assert await one.alive() == {"r1", "r2"}
+        monkeypatch.setattr(mailing, "ALIVE_SECONDS", -1.0)
+        assert await one.send("r2", "cancel", b"x") is False
+        assert await one.alive() == set()
+
+
 async def test_what_does_not_open_is_dropped_and_the_next_message_is_read(pg: Database) -> None:
     """A message sealed without the key file's secret is forged, however it came into the table."""
     async with replica(pg, "r1") as (one, _), replica(pg, "r2") as (_, second):
@@ -115,15 +126,20 @@ async def test_a_kind_that_nobody_handles_and_a_handler_that_refuses_take_no_mes
     async def refuses(_: bytes) -> None:
         raise Refused("conflict")
 
+    async def reads(body: bytes) -> None:
+        msgspec.json.decode(body, type=int)  # a replica of another version wrote something else
+
     key = ReplicaKey.generate(b"s")
     async with replica(pg, "r1") as (one, _), fleet(pg, "r2", key=key):
         await one.send("r2", "odd", b"1")
         await one.send("r2", "bad", b"2")
+        await one.send("r2", "strange", b"{}")
         await one.send("r2", "cancel", b"3")
         second, reader = Mail(pg, "r2", key), Reader()
         second.on("bad", refuses)
+        second.on("strange", reads)
         second.on("cancel", reader)
-        await second.start()  # all three are there: they come in one batch
+        await second.start()  # all of them are there: they come in one batch
         assert await reader.next() == b"3"
         await second.stop()
 

@@ -5,15 +5,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 
 from callgate.call.model import InputRequest, Waiting
 from callgate.credentials.replica_key import ReplicaKey
 from callgate.errors import Refused
 from callgate.fleet.mail import Mail
+from callgate.mcp import inflight, remote
 from callgate.mcp.inflight import InFlight, cancel_key
 from callgate.store.engine import Database
-from callgate.upstreams.exchange import Answered, Ask, Failed
+from callgate.upstreams.exchange import Answered, Ask, Failed, Notice, Piece
 from callgate.upstreams.inbox import Inbox
 from callgate.wire import eras
 from tests.call.world import ANA, PlainSealer
@@ -27,6 +29,7 @@ class Upstream(Inbox):
         super().__init__(eras.LEGACY, b"1")
         self.replies: list[tuple[bytes, bytes]] = []
         self.cancelled = asyncio.Event()
+        self.closed = asyncio.Event()
 
     async def answer(self, ask_id: bytes, reply: bytes) -> None:
         self.replies.append((ask_id, reply))
@@ -38,6 +41,7 @@ class Upstream(Inbox):
 
     async def aclose(self) -> None:
         self.over = True
+        self.closed.set()
 
 
 @asynccontextmanager
@@ -45,13 +49,13 @@ async def replica(db: Database, name: str) -> AsyncIterator[InFlight]:
     key = ReplicaKey.generate(b"shared")
     async with fleet(db, name, key=key):
         mail = Mail(db, name, key)
-        inflight = InFlight(name, mail, PlainSealer())
+        found = InFlight(name, mail, PlainSealer())
         await mail.start()
         try:
-            yield inflight
+            yield found
         finally:
             await mail.stop()
-            await inflight.close()
+            await found.close()
 
 
 @pytest.fixture
@@ -112,6 +116,109 @@ async def test_a_holder_that_is_gone_is_said_at_once(pg: Database) -> None:
         with pytest.raises(Refused) as caught:
             await other.remote.resume(waiting("rep_gone"), b"{}")
         assert caught.value.code == "upstream_broke_off"
+
+
+@pytest.mark.parametrize("how", ["cancel", "close"])
+async def test_an_exchange_that_is_given_up_is_given_up_where_it_is_held(pg: Database, how: str) -> None:
+    async with asyncio.timeout(30), replica(pg, "rep_a") as holder, replica(pg, "rep_b") as other:
+        upstream = Upstream()
+        holder.suspend("cal_1", ANA, upstream)
+        exchange = await other.remote.resume(waiting("rep_a"), b"{}")
+        await anext(aiter(exchange))
+        await (exchange.cancel() if how == "cancel" else exchange.aclose())
+        await upstream.closed.wait()
+        assert upstream.cancelled.is_set() is (how == "cancel")
+        assert holder.remote._lent == {}
+
+
+async def test_a_holder_that_dies_in_the_middle_ends_the_call(pg: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "WATCH_SECONDS", 0.05)
+    async with asyncio.timeout(30), replica(pg, "rep_b") as other:
+        async with replica(pg, "rep_a") as holder:
+            holder.suspend("cal_1", ANA, Upstream())
+            exchange = await other.remote.resume(waiting("rep_a"), b"{}")
+            events = aiter(exchange)
+            assert isinstance(await anext(events), Ask)
+        assert await anext(events) == Failed("upstream_broke_off", remote.GONE)
+        await exchange.answer(b"1", b"{}")  # for nobody
+
+
+async def test_an_answer_for_a_replica_that_has_gone_fails_the_exchange(pg: Database) -> None:
+    async with asyncio.timeout(30), replica(pg, "rep_b") as other:
+        async with replica(pg, "rep_a") as holder:
+            holder.suspend("cal_1", ANA, Upstream())
+            exchange = await other.remote.resume(waiting("rep_a"), b"{}")
+            events = aiter(exchange)
+            assert isinstance(await anext(events), Ask)
+        await exchange.answer(b'"second"', b"{}")
+        assert isinstance(await anext(events), Failed)
+
+
+async def test_what_nobody_reads_is_bounded(pg: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "MAX_WAITING", 1000)
+    async with asyncio.timeout(30), replica(pg, "rep_a") as holder, replica(pg, "rep_b") as other:
+        upstream = Upstream()
+        holder.suspend("cal_1", ANA, upstream)
+        exchange = await other.remote.resume(waiting("rep_a"), b"{}")
+        for _ in range(5):
+            upstream.emit(Piece(b"x" * 600))
+        await upstream.closed.wait()
+        events = [event async for event in exchange]
+        assert [event.code for event in events if isinstance(event, Failed)] == ["upstream_too_large"]
+        assert sum(isinstance(event, Piece) for event in events) == 2
+
+
+async def test_when_the_asking_replica_is_gone_the_upstream_is_told_to_stop(pg: Database) -> None:
+    async with asyncio.timeout(30), replica(pg, "rep_a") as holder:
+        upstream = Upstream()
+        holder.suspend("cal_1", ANA, upstream)
+        async with replica(pg, "rep_b") as other:
+            exchange = await other.remote.resume(waiting("rep_a"), b"{}")
+            await anext(aiter(exchange))
+        upstream.emit(Notice("notifications/progress", b"{}"))
+        await upstream.cancelled.wait()
+
+
+async def test_a_person_keeps_so_many_exchanges_waiting_and_no_more(
+    pg: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr(inflight, "MAX_SUSPENDED", 2)
+    async with asyncio.timeout(30), replica(pg, "rep_a") as holder:
+        first, second, third, other = (Upstream() for _ in range(4))
+        holder.suspend("1", ANA, first)
+        holder.suspend("2", msgspec.structs.replace(ANA, person="per_bob"), other)
+        holder.suspend("3", ANA, second)
+        holder.suspend("4", ANA, third)
+        await first.cancelled.wait()
+        assert holder.take("3", ANA.key) is second
+        assert holder.take("4", ANA.key) is third
+        with pytest.raises(Refused):
+            holder.take("1", ANA.key)
+
+
+async def test_an_exchange_that_nobody_comes_back_for_is_cancelled(
+    pg: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr(inflight, "LIFETIME", 0.01)
+    async with asyncio.timeout(30), replica(pg, "rep_a") as holder:
+        upstream = Upstream()
+        holder.suspend("1", ANA, upstream)
+        await upstream.cancelled.wait()
+        with pytest.raises(Refused):
+            holder.take("1", ANA.key)
+
+
+async def test_a_later_call_with_the_same_id_stays_cancellable(pg: Database) -> None:
+    async with asyncio.timeout(30), replica(pg, "rep_a") as holder:
+        key = cancel_key(ANA, None, b"1")
+        told: list[str] = []
+        first, second = (lambda: told.append("first")), (lambda: told.append("second"))
+        holder.register(key, first)
+        holder.register(key, second)
+        holder.unregister(key, first)
+        await holder.cancel(key)
+        assert told == ["second"]
+        assert cancel_key(msgspec.structs.replace(ANA, token="tok_2"), None, b"1") != key
 
 
 async def test_an_answer_and_a_cancel_find_their_call_on_the_replica_that_holds_it(pg: Database) -> None:
