@@ -212,6 +212,8 @@ async def _mcp(stack: AsyncExitStack, parts: Parts) -> MCPContext:
         anonymous = Anonymous(services.db, services.fleet, settings.anonymous_person)
         stack.callback(anonymous.close)
     question = envelope.sealer("server-request")
+    inflight = InFlight(services.replica, parts.mail, question)
+    stack.push_async_callback(inflight.close)  # after the listener: calls that it had to leave are recorded as such
     return MCPContext(
         settings=settings,
         fleet=services.fleet,
@@ -226,7 +228,7 @@ async def _mcp(stack: AsyncExitStack, parts: Parts) -> MCPContext:
         ),
         mail=parts.mail,
         slots=Slots(settings.max_calls_per_person),
-        inflight=InFlight(services.replica, parts.mail, question),
+        inflight=inflight,
         session_sealer=envelope.sealer("session"),
         cursor_sealer=envelope.sealer("cursor"),
         question_sealer=question,
