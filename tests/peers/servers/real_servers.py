@@ -72,12 +72,9 @@ def prepare(place: Path) -> None:
 def table(place: Path) -> list[Server]:
     """All servers, working in `place` (see prepare). Raises environments.Missing where one is not installed."""
     notion = {"Authorization": "Bearer made-up", "Notion-Version": "2022-06-28"}
-    # git refuses a repository of another user unless it is told that this one is meant
-    safe = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
     everything = Call("echo", {"message": "real-echo"}, "real-echo")
     read = Call("read_text_file", {"path": str(place / "files" / "note.txt")}, "a note for the filesystem server")
     thought = {"thought": "one", "nextThoughtNeeded": False, "thoughtNumber": 1, "totalThoughts": 1}
-    log = Call("git_log", {"repo_path": str(place / "repository")}, "First commit of the test")
     return [
         Server("everything", "legacy", _npm(f"{MCP}everything"), least=10, call=everything),
         Server("files", "legacy", _npm(f"{MCP}filesystem", str(place / "files")), least=10, call=read),
@@ -96,7 +93,8 @@ def table(place: Path) -> list[Server]:
             call=Call("sequentialthinking", thought, "thoughtNumber"),
         ),
         Server("time", "modern", _pypi("py-mcp2", "mcp-server-time"), least=2, call=_TIME),
-        Server("git", "modern", _pypi("py-mcp2", "mcp-server-git"), safe, least=10, call=log),
+        # listed only: what git itself needs beside the repository is not among the paths of an isolated child
+        Server("git", "modern", _pypi("py-mcp2", "mcp-server-git"), least=10),
         Server("fetch", "modern", _pypi("py-mcp2", "mcp-server-fetch")),
         Server(
             "sqlite",
