@@ -21,6 +21,7 @@ FAILING = {
     "die_in_result": "upstream_broke_off",
     "die_before_result": "upstream_broke_off",
     "wrong_id": "upstream_invalid",
+    "foreign_first": "upstream_invalid",
     "not_json": "upstream_invalid",
     "status_500": "upstream_",
     "status_401": "upstream_",

@@ -131,6 +131,12 @@ def test_a_call_that_hangs_does_not_stop_the_others(child: Direct) -> None:
     assert child.call("echo", a=1) == {"a": 1}
 
 
+def test_it_can_ignore_a_polite_end(child: Direct) -> None:
+    assert child.call("ignore_sigterm") == {"ignoring": "SIGTERM"}
+    child.process.terminate()
+    assert child.call("echo", a=1) == {"a": 1}
+
+
 def test_it_tells_what_it_was_given(child: Direct) -> None:
     about = child.call("who_am_i")
     assert about["uid"] == os.getuid()

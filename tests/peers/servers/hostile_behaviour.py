@@ -235,12 +235,12 @@ async def _chunked_odd(call: Call) -> None:
 
 
 async def _drip(call: Call) -> None:
-    """A byte each 20 ms, the answer's small frame included."""
+    """A byte each 5 ms, the answer's small frame included."""
     body = envelope(call.id, call.finish(b'{"content":[{"type":"text","text":"slow"}]}'))
     await call.connection.head(200, JSON, length=len(body))
     for byte in body:
         await call.connection.write(bytes((byte,)))
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.005)
 
 
 async def _half(call: Call) -> None:

@@ -303,7 +303,10 @@ class Server:
 
     def answer(self, message: Json) -> None:
         """Handle one message in a thread of its own, so that one that hangs does not stop the others."""
-        if "id" in message and "method" in message:
+        params = message.get("params") or {}
+        if message.get("method") == "tools/call" and params.get("name") == "ignore_sigterm":
+            self._answer(message)  # signals can be set in the main thread alone
+        elif "id" in message and "method" in message:
             threading.Thread(target=self._answer, args=(message,), daemon=True).start()
 
     def _answer(self, message: Json) -> None:
