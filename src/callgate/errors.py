@@ -2,7 +2,8 @@
 
 `Refused` is raised by any stage or resource and turned into an answer by the edge that has the connection. Fail
 closed: an error that is not in this table becomes `internal`, a refusal that says nothing of its cause. Sentences
-never hold payload, a secret or a stack trace.
+never hold payload, a secret or a stack trace. Codes of our own stand outside -32768 to -32000, as the specification
+asks (2026-07-28, /basic/index "Error Codes").
 """
 
 from dataclasses import dataclass, field
@@ -38,31 +39,32 @@ _TABLE = (
     ErrorKind("bad_host", 421, -32600, "This host name is not served here; set CALLGATE_ALLOWED_HOSTS to allow it."),
     ErrorKind("bad_origin", 403, -32600, "Requests from this web origin are not allowed."),
     # identity
-    ErrorKind("auth_required", 401, -32001, "An access token is required; ask an admin for one."),
-    ErrorKind("invalid_token", 401, -32001, "The access token is unknown, revoked or expired."),
-    ErrorKind("person_inactive", 401, -32001, "The person this token belongs to has been deactivated."),
-    ErrorKind("forbidden", 403, -32003, "You do not have the permission this needs."),
+    ErrorKind("auth_required", 401, -31001, "An access token is required; ask an admin for one."),
+    ErrorKind("invalid_token", 401, -31001, "The access token is unknown, revoked or expired."),
+    ErrorKind("person_inactive", 401, -31001, "The person this token belongs to has been deactivated."),
+    ErrorKind("forbidden", 403, -31003, "You do not have the permission this needs."),
+    ErrorKind("too_many_streams", 429, -31003, "You have too many streams open; close some first."),
     # the path of a call
     ErrorKind("unknown_tool", 200, -32602, "There is no tool of this name here; list the tools again."),
     ErrorKind("unknown_prompt", 200, -32602, "There is no prompt of this name here; list the prompts again."),
     ErrorKind("unknown_resource", 200, -32602, "There is no such resource here; list the resources again."),
     ErrorKind(
-        "tool_not_trusted", 200, -32003, "This tool is waiting for a review and cannot be called yet.", policy=True
+        "tool_not_trusted", 200, -31003, "This tool is waiting for a review and cannot be called yet.", policy=True
     ),
-    ErrorKind("denied_by_rule", 200, -32003, "A rule does not allow this call.", policy=True),
-    ErrorKind("approval_pending", 200, -32003, "A person has to approve this call first.", policy=True),
-    ErrorKind("approval_denied", 200, -32003, "A reviewer did not approve this call.", policy=True),
-    ErrorKind("approval_expired", 200, -32003, "Nobody approved this call in time.", policy=True),
-    ErrorKind("too_many_calls", 200, -32003, "You have too many calls in flight; wait for one to end.", policy=True),
-    ErrorKind("upstream_unavailable", 200, -32004, "The server behind this tool cannot be reached now.", policy=True),
-    ErrorKind("upstream_timeout", 200, -32004, "The server behind this tool did not answer in time.", policy=True),
+    ErrorKind("denied_by_rule", 200, -31003, "A rule does not allow this call.", policy=True),
+    ErrorKind("approval_pending", 200, -31003, "A person has to approve this call first.", policy=True),
+    ErrorKind("approval_denied", 200, -31003, "A reviewer did not approve this call.", policy=True),
+    ErrorKind("approval_expired", 200, -31003, "Nobody approved this call in time.", policy=True),
+    ErrorKind("too_many_calls", 200, -31003, "You have too many calls in flight; wait for one to end.", policy=True),
+    ErrorKind("upstream_unavailable", 200, -31004, "The server behind this tool cannot be reached now.", policy=True),
+    ErrorKind("upstream_timeout", 200, -31004, "The server behind this tool did not answer in time.", policy=True),
     ErrorKind(
-        "upstream_broke_off", 200, -32004, "The server behind this tool broke off; it may have run.", policy=True
+        "upstream_broke_off", 200, -31004, "The server behind this tool broke off; it may have run.", policy=True
     ),
-    ErrorKind("upstream_invalid", 200, -32004, "The server behind this tool gave an invalid answer.", policy=True),
-    ErrorKind("upstream_too_large", 200, -32004, "The answer is larger than this gateway passes on.", policy=True),
-    ErrorKind("not_recorded", 503, -32005, "The audit cannot record this call now, so it was refused.", policy=True),
-    ErrorKind("store_unavailable", 503, -32005, "The store cannot be reached now; try again soon."),
+    ErrorKind("upstream_invalid", 200, -31004, "The server behind this tool gave an invalid answer.", policy=True),
+    ErrorKind("upstream_too_large", 200, -31004, "The answer is larger than this gateway passes on.", policy=True),
+    ErrorKind("not_recorded", 503, -31005, "The audit cannot record this call now, so it was refused.", policy=True),
+    ErrorKind("store_unavailable", 503, -31005, "The store cannot be reached now; try again soon."),
     ErrorKind("cancelled", 200, -32800, "The call was cancelled."),
     ErrorKind("internal", 500, -32603, "The gateway failed; the call was refused and recorded.", policy=True),
     # control
@@ -71,7 +73,7 @@ _TABLE = (
     ErrorKind("stale_hash", 409, -32602, "The tool has changed since this hash was shown; look at the new diff first."),
     ErrorKind("validation", 422, -32602, "Some values are not valid."),
     ErrorKind("unsafe_target", 422, -32602, "This address is not allowed as an upstream."),
-    ErrorKind("operator_only", 403, -32003, "Only the operator of this gateway may do this."),
+    ErrorKind("operator_only", 403, -31003, "Only the operator of this gateway may do this."),
     # start-up
     ErrorKind("bad_setting", 500, -32603, "A setting is not valid."),
     ErrorKind("schema_too_new", 500, -32603, "The database was written by a newer Callgate; upgrade this one."),

@@ -56,6 +56,18 @@ def test_an_upstreams_error_keeps_its_value_but_for_a_retired_code() -> None:
     assert (answers.code_of(raw), answers.code_of(b'{"code":"x"}')) == (-32002, 0)
 
 
+def test_a_missing_resource_has_the_code_of_its_era() -> None:
+    for era, code in ((eras.MODERN, -32602), (eras.LEGACY, -32002)):
+        _, body = answers.refusal(b"1", "resources/read", Refused("unknown_resource"), era)
+        assert json.loads(body)["error"]["code"] == code
+
+
+def test_codes_of_our_own_stand_outside_what_is_reserved() -> None:
+    """2026-07-28 /basic/index "Error Codes"; -32001 is what handshake-era SDKs say of a lost session."""
+    defined = {-32700, -32600, -32601, -32602, -32603, -32020, -32021, -32022, -32001}
+    assert all(kind.rpc in defined or not -32768 <= kind.rpc <= -32000 for kind in ERRORS.values())
+
+
 def test_every_error_of_the_table_can_be_said() -> None:
     for code in ERRORS:
         body = json.loads(answers.error_message(b"1", Refused(code)))

@@ -83,7 +83,10 @@ def test_an_unknown_version_names_those_we_speak() -> None:
     with pytest.raises(Refused) as caught:
         post(asked(meta={**ENVELOPE, eras.VERSION_KEY: "v9"}), given)
     assert caught.value.code == "unsupported_version"
-    assert caught.value.data == {"supported": ["2026-07-28"], "requested": "v9"}
+    assert caught.value.data == {
+        "supported": [*eras.MODERN_VERSIONS, *eras.LEGACY_VERSIONS],
+        "requested": "v9",
+    }
 
 
 def test_a_rejection_knows_the_id_it_answers() -> None:
@@ -135,12 +138,17 @@ def test_modern_clients_send_notifications_but_no_responses() -> None:
     assert code({"jsonrpc": "2.0", "id": 1, "result": {}}, MODERN) == "invalid_request"
 
 
-def test_duplicated_routing_headers_are_refused() -> None:
-    scope = {"headers": [(b"mcp-name", b"a"), (b"mcp-name", b"b")]}
+@pytest.mark.parametrize("name", [b"mcp-name", b"host", b"authorization", b"origin", b"content-type"])
+def test_duplicated_deciding_headers_are_refused(name: bytes) -> None:
     with pytest.raises(Refused) as caught:
-        incoming.header_map(scope)
+        incoming.header_map({"headers": [(name, b"a"), (name, b"b")]})
     assert caught.value.code == "header_mismatch"
-    assert incoming.header_map({"headers": [(b"accept", b"a"), (b"accept", b"b")]}) == {"accept": "b"}
+
+
+def test_a_list_may_come_in_several_headers() -> None:
+    given = incoming.header_map({"headers": [(b"accept", b"a"), (b"x", b"1"), (b"accept", b"b"), (b"x", b"2")]})
+    assert given == {"accept": "a, b", "x": "2"}
+    assert incoming.header_map({"headers": [(b"x", b"1"), (b"x", b"2")]})["accept"] == "*/*"
 
 
 async def read(messages: list[MutableMapping[str, Any]], given: dict[str, str], limit: int = 10) -> bytes:

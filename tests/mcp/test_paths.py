@@ -49,7 +49,23 @@ def test_a_local_gateway_serves_loopback_names(host: str) -> None:
     paths.check_host(host, LOCAL)
 
 
-@pytest.mark.parametrize("host", ["", "evil.test", "evil.test:8787", "127.0.0.1.evil.test", "localhost.evil.test"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "evil.test",
+        "evil.test:8787",
+        "127.0.0.1.evil.test",
+        "localhost.evil.test",
+        'localhost:1" x',
+        "localhost:port",
+        "localhost:123456",
+        "localhost:1:2",
+        "a@localhost",
+        "[::1",
+        "local\thost",
+    ],
+)
 def test_other_hosts_are_refused(host: str) -> None:
     with pytest.raises(Refused) as caught:
         paths.check_host(host, LOCAL)

@@ -20,7 +20,7 @@ from callgate.wire import eras, headers, jsonrpc
 from callgate.wire.sse import SseParser
 
 MAX_MESSAGE = 64 * 1024 * 1024
-_UNREACHABLE = -32004
+_UNREACHABLE = -31004
 _LISTEN_AGAIN = 1.0
 _JSON_AND_SSE = "application/json, text/event-stream"
 _ONE = Limits(connect=10.0, first_byte=None, idle=None, total=None, response_bytes=2**62)

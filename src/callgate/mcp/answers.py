@@ -26,17 +26,18 @@ def refusal_result(refused: Refused, era: str) -> bytes:
     return jsonrpc.encoded(fields)
 
 
-def error_message(id_: bytes, refused: Refused) -> bytes:
-    """The JSON-RPC error response of a refusal."""
+def error_message(id_: bytes, refused: Refused, era: str = eras.MODERN) -> bytes:
+    """The JSON-RPC error response of a refusal. Older revisions have a code of their own for a missing resource."""
     data = {"code": refused.code, **refused.data}
-    return jsonrpc.error(id_, jsonrpc.error_value(refused.kind.rpc, refused.sentence, data))
+    missing = refused.code == "unknown_resource" and era == eras.LEGACY
+    return jsonrpc.error(id_, jsonrpc.error_value(-32002 if missing else refused.kind.rpc, refused.sentence, data))
 
 
 def refusal(id_: bytes, method: str, refused: Refused, era: str) -> tuple[int, bytes]:
     """HTTP status and JSON-RPC response for a refused request."""
     if refused.kind.policy and method == "tools/call":
         return 200, jsonrpc.result(id_, refusal_result(refused, era))
-    return error_status(refused, era), error_message(id_, refused)
+    return error_status(refused, era), error_message(id_, refused, era)
 
 
 def error_status(refused: Refused, era: str) -> int:

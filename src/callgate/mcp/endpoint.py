@@ -96,6 +96,7 @@ class MCPEndpoint:
     async def _legacy_only(
         self, method: str, given: dict[str, str], endpoint: Endpoint, caller: Caller, receive: Receive, send: Send
     ) -> None:  # fmt: skip
+        incoming.check_version(given)
         token = given.get(headers.SESSION)
         session = self.sessions.open(token, caller) if token else None
         if method == "DELETE":

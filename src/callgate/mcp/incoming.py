@@ -43,10 +43,24 @@ class Posted(msgspec.Struct, frozen=True):
 
 
 def header_map(scope: Mapping[str, Any]) -> dict[str, str]:
-    """The request's headers by lower-case name. Raises `header_mismatch` for duplicated routing headers."""
+    """The request's headers by lower-case name, lists joined (RFC 9110, section 5.3).
+
+    Raises `header_mismatch` for a deciding header that came twice.
+    """
     pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
-    headers.check_duplicates(name for name, _ in pairs)
-    return dict(pairs)
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        headers.check_duplicates(name for name, _ in pairs)
+        found["accept"] = ", ".join(value for name, value in pairs if name == "accept") or "*/*"
+    return found
+
+
+def check_version(given: Mapping[str, str]) -> None:
+    """Refuse a version header that names no revision (2025-06-18 and later: 400)."""
+    named = given.get(headers.VERSION)
+    if named is not None and eras.era_of(named) is None:
+        supported = [*eras.MODERN_VERSIONS, *eras.LEGACY_VERSIONS]
+        raise Refused("unsupported_version", data={"supported": supported, "requested": named})
 
 
 async def read_body(receive: Receive, given: Mapping[str, str], limit: int) -> bytes:
@@ -141,9 +155,7 @@ def _modern(
         missing = eras.VERSION_KEY if version is None else eras.CAPABILITIES_KEY
         raise Refused("invalid_params", f"params._meta must hold `{missing}`.")
     headers.check_modern(given, version, message.method or "", params)
-    if version not in eras.MODERN_VERSIONS:
-        supported: dict[str, object] = {"supported": list(eras.MODERN_VERSIONS), "requested": version}
-        raise Refused("unsupported_version", data=supported)
+    check_version(given)
     return version, capabilities
 
 
@@ -151,8 +163,7 @@ def _legacy(given: Mapping[str, str], caller: Caller, sessions: Sessions) -> tup
     named = given.get(headers.VERSION)
     token = given.get(headers.SESSION)
     session = sessions.open(token, caller) if token else None
-    if named is not None and eras.era_of(named) is None:
-        raise Refused("unsupported_version", data={"supported": list(eras.LEGACY_VERSIONS), "requested": named})
+    check_version(given)
     if session is not None:
         return session.version, session
     return named or eras.DEFAULT_LEGACY, None

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from callgate.call import resolve
+from callgate.call.admit import MAX_STREAMS, Slots
 from callgate.call.model import Cancelled, PeerLost, Request
 from callgate.call.pipeline import Call
 from callgate.errors import Refused
@@ -23,7 +24,7 @@ from callgate.mcp.inflight import cancel_key
 from callgate.mcp.paths import Endpoint
 from callgate.mcp.reply import Receive, Reply
 from callgate.mcp.sessions import Session, Sessions
-from callgate.mcp.streams import ALL_LISTS, Filter, Stream
+from callgate.mcp.streams import ALL_LISTS, MAX_FOLLOWED, Filter, Stream, followable
 from callgate.model.caller import Caller
 from callgate.wire import eras, headers, jsonrpc
 
@@ -41,6 +42,7 @@ class Handlers:
         self._context = context
         self._sessions = sessions
         self._streams: dict[str, set[Stream]] = {}
+        self._open = Slots(MAX_STREAMS)
         context.mail.on("session-ended", self._on_session_ended)
         context.mail.on("log-level", self._on_log_level)
         context.mail.on("subscribed", self._on_subscribed)
@@ -160,16 +162,19 @@ class Handlers:
             raise Refused("invalid_params", "params.notifications is not a valid filter.") from None
         resolve.visible_upstreams(self._context.fleet.view(who[0].tenant), who[0], endpoint.scope)
         receive, reply = client
-        meta = b'{"%b":%b}' % (eras.SUBSCRIPTION_KEY.encode(), posted.id)
-        params = jsonrpc.joined({"_meta": meta, "notifications": wanted.acknowledged()})
+        self._open.take_stream(who[0])
         stream = Stream(self._context, who[0], endpoint, reply, who[1])
-        await reply.message(jsonrpc.notification("notifications/subscriptions/acknowledged", params))
         watcher = asyncio.ensure_future(_when_gone(receive, reply, stream.stop))
         try:
+            meta = b'{"%b":%b}' % (eras.SUBSCRIPTION_KEY.encode(), posted.id)
+            agreed = wanted.acknowledged(stream.served(wanted.resource_subscriptions))
+            params = jsonrpc.joined({"_meta": meta, "notifications": agreed})
+            await reply.message(jsonrpc.notification("notifications/subscriptions/acknowledged", params))
             await stream.run(wanted.lists(), wanted.resource_subscriptions, posted.id)
             await reply.finish("result", b'{"resultType":"complete","_meta":%b}' % meta)
         finally:
             watcher.cancel()
+            self._open.give_back(who[0])
 
     async def _subscribe(self, posted: Posted, who: Who, endpoint: Endpoint, client: Client) -> None:
         """Noted for the session; whichever replica holds its GET stream follows the resource."""
@@ -177,16 +182,22 @@ class Handlers:
         if uri is None:
             raise Refused("invalid_params", "params.uri must be a string.")
         caller, session = who[0], posted.session
-        resolve.owner_of(self._context.fleet.view(caller.tenant), caller, endpoint.scope, uri)
+        if posted.method == "resources/subscribe":
+            followable(self._context.fleet.view(caller.tenant), caller, endpoint, uri)
         if session is not None:
-            notes = self._context.notes
-            if posted.method == "resources/subscribe":
-                await notes.put(caller.tenant, session.id, uri, _SUBSCRIPTION_SECONDS)
-            else:
-                await notes.remove(caller.tenant, session.id, uri)
+            await self._note(session, uri, posted.method == "resources/subscribe")
             await self._follow(session.tenant, session.id)
             await self._context.mail.broadcast("subscribed", f"{session.tenant} {session.id}".encode())
         await client[1].finish("result", b"{}")
+
+    async def _note(self, session: Session, uri: str, wanted: bool) -> None:
+        notes = self._context.notes
+        if not wanted:
+            await notes.remove(session.tenant, session.id, uri)
+            return
+        if len({uri, *await notes.all(session.tenant, session.id)}) > MAX_FOLLOWED:
+            raise Refused("invalid_params", f"A session follows at most {MAX_FOLLOWED} resources.")
+        await notes.put(session.tenant, session.id, uri, _SUBSCRIPTION_SECONDS)
 
     _COMMON: ClassVar[dict[str, Handler]] = dict.fromkeys(listing.LISTS, _list)
     _MODERN: ClassVar[dict[str, Handler]] = {
@@ -229,19 +240,21 @@ class Handlers:
     ) -> None:
         """The handshake era's GET stream: changes of lists and of followed resources."""
         resolve.visible_upstreams(self._context.fleet.view(who[0].tenant), who[0], endpoint.scope)
+        self._open.take_stream(who[0])
         stream = Stream(self._context, who[0], endpoint, reply, who[1])
         key = session.id if session is not None else ""
-        uris: tuple[str, ...] = ()
-        if session is not None:
-            self._streams.setdefault(key, set()).add(stream)
-            uris = await self._context.notes.all(session.tenant, key)
-        await reply.keep_alive()
         watcher = asyncio.ensure_future(_when_gone(receive, reply, stream.stop))
         try:
+            uris: tuple[str, ...] = ()
+            if session is not None:
+                self._streams.setdefault(key, set()).add(stream)
+                uris = await self._context.notes.all(session.tenant, key)
+            await reply.keep_alive()
             await stream.run(ALL_LISTS, uris)
             await reply.close()
         finally:
             watcher.cancel()
+            self._open.give_back(who[0])
             self._streams.get(key, set()).discard(stream)
             if not self._streams.get(key, True):
                 del self._streams[key]

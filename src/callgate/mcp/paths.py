@@ -14,6 +14,7 @@ from callgate.model.caller import DEFAULT_TENANT
 from callgate.settings import LOOPBACK, Settings
 
 _PATH = re.compile(r"(?:/t/(?P<tenant>[^/]+))?/mcp(?:/u/(?P<upstream>[^/]+))?/?")
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:/@\s\"]+)(?::[0-9]{1,5})?")
 _METADATA = "/.well-known/oauth-protected-resource"
 
 
@@ -68,7 +69,9 @@ def base_url(host: str, settings: Settings) -> str:
 
 
 def check_host(host: str, settings: Settings) -> None:
-    """Refuse a Host that this gateway does not serve."""
+    """Refuse a Host that this gateway does not serve, or that is more than a name and a port: it is given back."""
+    if _HOST.fullmatch(host) is None:
+        raise Refused("bad_host")
     name = _name(host)
     allowed = {_name(entry) for entry in settings.allowed_hosts}
     if settings.public_url:

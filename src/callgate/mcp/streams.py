@@ -1,20 +1,24 @@
 """Long-lived streams to clients: the handshake era's GET stream and `subscriptions/listen`.
 
 A stream wakes when the snapshot changes, compares what its caller sees now with what it saw, and tells only that.
-Fail closed: it ends when the token behind it stops working. Source: 2025-11-25 streamable HTTP "Listening for Messages
+Fail closed: it ends when the token behind it stops working; a resource that is gone, or that a rule denies, is not
+followed any more. Source: 2025-11-25 streamable HTTP "Listening for Messages
 from the Server"; 2026-07-28 /basic/patterns/subscriptions.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 
 import msgspec
 
-from callgate.call import resolve
+from callgate import clock
+from callgate.call import decide, resolve
 from callgate.call.authorize import authorize
+from callgate.call.identify import belongs
 from callgate.call.model import Request, Target
 from callgate.errors import Refused
+from callgate.fleet.snapshot import Snapshot
 from callgate.mcp import listing
 from callgate.mcp.context import MCPContext
 from callgate.mcp.paths import Endpoint
@@ -23,8 +27,10 @@ from callgate.model.caller import Caller
 from callgate.wire import eras, jsonrpc
 
 KEEP_ALIVE_SECONDS = 15.0
+MAX_FOLLOWED = 256  # resources of one stream or session
 UPDATED = "notifications/resources/updated"
-_LIST_AGGREGATES = frozenset({"definitions", "rules", "upstreams", "agents", "states"})
+_LIST_AGGREGATES = frozenset({"definitions", "rules", "upstreams", "states"})
+_WHO_AGGREGATES = frozenset({"identity", "agents"})
 _CHANGED = {
     "toolsListChanged": ("notifications/tools/list_changed", ("tool",)),
     "promptsListChanged": ("notifications/prompts/list_changed", ("prompt",)),
@@ -49,17 +55,12 @@ class Filter(msgspec.Struct, frozen=True, rename="camel"):
         }
         return frozenset(name for name, wanted in given.items() if wanted)
 
-    def acknowledged(self) -> bytes:
+    def acknowledged(self, served: tuple[str, ...]) -> bytes:
         """The filter as agreed: what was asked for and is served."""
         agreed: dict[str, object] = dict.fromkeys(sorted(self.lists()), True)
-        if self.resource_subscriptions:
-            agreed["resourceSubscriptions"] = list(self.resource_subscriptions)
+        if served:
+            agreed["resourceSubscriptions"] = list(served)
         return jsonrpc.encoded(agreed)
-
-
-@dataclass(slots=True)
-class _Seen:
-    digests: dict[str, str] = field(default_factory=dict)
 
 
 class Stream:
@@ -75,9 +76,10 @@ class Stream:
         self._token = token
         self._wake = asyncio.Event()
         self._changed: set[str] = set()
-        self._updates: list[bytes] = []
-        self._seen = _Seen()
+        self._updates: dict[str, bytes] = {}  # by resource: a client that reads slowly hears of the latest
+        self._seen: dict[str, str] = {}
         self._subscription = b""  # raw id of the listen request, empty on a GET stream
+        self._wanted: tuple[str, ...] = ()
         self._unwatch: dict[str, Callable[[], Awaitable[None]]] = {}
 
     async def run(self, lists: frozenset[str], uris: tuple[str, ...], subscription: bytes = b"") -> None:
@@ -86,7 +88,7 @@ class Stream:
         stop = self._context.fleet.subscribe(self._on_change)
         self._compare(lists)
         try:
-            await self._follow(uris)
+            await self.follow(uris)
             while not self._reply.gone and not self._context.stopping.is_set():
                 await self._wait()
                 if not await self._still_allowed():
@@ -103,10 +105,24 @@ class Stream:
         self._wake.set()
 
     async def follow(self, uris: tuple[str, ...]) -> None:
-        """Follow exactly these resources from now on."""
-        for uri in set(self._unwatch) - set(uris):
+        """Follow exactly these resources from now on, as far as the caller may read them."""
+        self._wanted = uris
+        served = self.served(uris)
+        for uri in set(self._unwatch) - set(served):
             await self._unwatch.pop(uri)()
-        await self._follow(tuple(uri for uri in uris if uri not in self._unwatch))
+        for uri in served:
+            if uri not in self._unwatch:
+                with contextlib.suppress(Refused):  # no credential for it now; tried again with the next change
+                    self._unwatch[uri] = await self._watch(uri)
+
+    def served(self, uris: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of the resources that exist here and that no rule keeps from the caller."""
+        found = []
+        for uri in uris[:MAX_FOLLOWED]:
+            with contextlib.suppress(Refused):
+                followable(self._context.fleet.view(self._caller.tenant), self._caller, self._endpoint, uri)
+                found.append(uri)
+        return tuple(found)
 
     def _on_change(self, tenant: str, aggregates: frozenset[str]) -> None:
         if tenant == self._caller.tenant:
@@ -126,23 +142,34 @@ class Stream:
         self._wake.clear()
 
     async def _still_allowed(self) -> bool:
-        if self._token is None or "identity" not in self._changed:
+        """Whether the token still works; what its person may see is looked up again when that may have changed."""
+        expires = self._caller.expires_at
+        if expires is not None and expires <= clock.now():
+            return False
+        if not self._changed & _WHO_AGGREGATES:
             return True
+        context = self._context
         try:
-            await self._context.identities.lookup(self._token)
+            if self._token is not None:
+                self._caller = belongs(await context.identities.lookup(self._token), self._caller.tenant)
+            elif context.anonymous is not None:
+                self._caller = await context.anonymous()
         except Refused:
             return False
         return True
 
     async def _tell(self, lists: frozenset[str]) -> None:
         changed, self._changed = self._changed, set()
-        told = self._compare(lists) if changed & _LIST_AGGREGATES else frozenset()
+        told: frozenset[str] = frozenset()
+        if changed & (_LIST_AGGREGATES | _WHO_AGGREGATES):
+            told = self._compare(lists)
+            await self.follow(self._wanted)
         if "notices" in changed:
             told = lists
         for name in sorted(told):
             await self._notify(_CHANGED[name][0], {})
-        updates, self._updates = self._updates, []
-        for params in updates:
+        updates, self._updates = self._updates, {}
+        for params in updates.values():
             await self._notify(UPDATED, jsonrpc.members(params))
 
     async def _notify(self, method: str, params: dict[str, msgspec.Raw]) -> None:
@@ -162,35 +189,36 @@ class Stream:
             for kind in _CHANGED[name][1]:
                 listed += listing.entries(snapshot, self._caller, self._endpoint.scope, kind)
             digest = listing.digest(listed)
-            if self._seen.digests.get(name) != digest:
+            if self._seen.get(name) != digest:
                 different.add(name)
-            self._seen.digests[name] = digest
+            self._seen[name] = digest
         return frozenset(different)
 
     # -- resources ---------------------------------------------------------------------------------------------------
 
-    async def _follow(self, uris: tuple[str, ...]) -> None:
-        for uri in uris:
-            self._unwatch[uri] = await self._watch(uri)
-
     async def _watch(self, uri: str) -> Callable[[], Awaitable[None]]:
-        request = subscription_request(self._caller, self._endpoint, uri)
         snapshot = self._context.fleet.view(self._caller.tenant)
-        upstream, own, definition = resolve.owner_of(snapshot, self._caller, self._endpoint.scope, uri)
-        target = Target(upstream, definition, own, b"{}")
+        request, target = followable(snapshot, self._caller, self._endpoint, uri)
         peer = await authorize(self._context.credentials, request, target)
 
         def updated(params: bytes) -> None:
             fields: dict[str, bytes | msgspec.Raw] = dict(jsonrpc.members(params))
             fields["uri"] = jsonrpc.encoded(uri)
-            self._updates.append(jsonrpc.joined(fields))
+            self._updates[uri] = jsonrpc.joined(fields)
             self._wake.set()
 
-        return await self._context.upstreams.subscribe(upstream, peer, own, updated)
+        return await self._context.upstreams.subscribe(target.upstream, peer, target.name or uri, updated)
 
 
-def subscription_request(caller: Caller, endpoint: Endpoint, uri: str) -> Request:
-    """A subscription seen as a request, for resolving and authorizing it."""
+def followable(snapshot: Snapshot, caller: Caller, endpoint: Endpoint, uri: str) -> tuple[Request, Target]:
+    """A subscription as a request, and the resource it is for. Raises `Refused`: unknown_resource, denied_by_rule."""
+    upstream, own, definition = resolve.owner_of(snapshot, caller, endpoint.scope, uri)
+    request, target = _subscription(caller, endpoint, uri), Target(upstream, definition, own, b"{}")
+    decide.refuse_denied(decide.decide(snapshot.rules, request, target))
+    return request, target
+
+
+def _subscription(caller: Caller, endpoint: Endpoint, uri: str) -> Request:
     return Request(
         id="",
         caller=caller,

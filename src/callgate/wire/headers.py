@@ -20,6 +20,8 @@ NAME = "mcp-name"
 PARAM_PREFIX = "mcp-param-"
 SESSION = "mcp-session-id"
 ROUTING = frozenset({VERSION, METHOD, NAME, SESSION})
+# what decides who asks, for what and how the body is read; nobody sends it twice by accident
+_ONCE = ROUTING | {"host", "authorization", "origin", "content-type", "content-length"}
 
 _SENTINEL = re.compile(r"=\?base64\?([A-Za-z0-9+/]*={0,2})\?=")
 _LOOKS_SENTINEL = re.compile(r"=\?base64\?.*\?=", re.DOTALL)
@@ -54,10 +56,10 @@ def decode_value(value: str) -> str | None:
 
 
 def check_duplicates(names: Iterable[str]) -> None:
-    """Refuse a routing header that came twice (first-copy and last-copy readers would differ)."""
+    """Refuse a deciding header that came twice (first-copy and last-copy readers would differ)."""
     seen: set[str] = set()
     for name in names:
-        if name in seen and (name in ROUTING or name.startswith(PARAM_PREFIX)):
+        if name in seen and (name in _ONCE or name.startswith(PARAM_PREFIX)):
             raise Refused("header_mismatch", f"The header {name} came more than once.")
         seen.add(name)
 
