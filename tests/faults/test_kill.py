@@ -96,10 +96,10 @@ def check(lab: Lab, delivered: set[str]) -> None:
     assert delivered
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.soak)])
-def test_kill_dash_nine_loses_no_record(tmp_path: Path, rounds: int) -> None:
+@pytest.mark.parametrize(("rounds", "tools"), [(3, 1500), pytest.param(20, 8000, marks=pytest.mark.soak)])
+def test_kill_dash_nine_loses_no_record(tmp_path: Path, rounds: int, tools: int) -> None:
     log = tmp_path / "upstream.jsonl"
-    with HostileUpstream(log=log, options=["--many", "5000", "--page", "1000"]) as upstream:
+    with HostileUpstream(log=log, options=["--many", str(tools), "--page", "1000"]) as upstream:
         gateway = Gateway(tmp_path)
         try:
             gateway.up()
