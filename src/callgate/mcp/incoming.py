@@ -59,7 +59,8 @@ def check_version(given: Mapping[str, str]) -> None:
     """Refuse a version header that names no revision (2025-06-18 and later: 400)."""
     named = given.get(headers.VERSION)
     if named is not None and eras.era_of(named) is None:
-        supported = [*eras.MODERN_VERSIONS, *eras.LEGACY_VERSIONS]
+        # the same list as in server/discover: older revisions are agreed on by `initialize`, not by this header
+        supported = list(eras.MODERN_VERSIONS)
         raise Refused("unsupported_version", data={"supported": supported, "requested": named})
 
 
