@@ -10,10 +10,14 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from callgate.store.engine import Database
 from tests.support.postgres import OWNER, Cluster
 
+# no test asserts on time: a busy machine is no defect
+settings.register_profile("callgate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("callgate")
 _numbers = itertools.count()
 _MIGRATED = "callgate_tests"
 # deleting is faster than making a database or truncating, as long as there are few rows
