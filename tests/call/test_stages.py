@@ -31,6 +31,9 @@ class Known:
             raise Refused("invalid_token")
         return ANA
 
+    async def settled(self) -> None:
+        return
+
 
 @pytest.mark.parametrize("header", [None, "", "Basic abc", "Bearer", "Bearer   ", "abc"])
 def test_without_a_bearer_token_nobody_is_known(header: str | None) -> None:

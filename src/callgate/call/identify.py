@@ -11,11 +11,14 @@ from callgate.model.caller import Caller
 
 
 class Identities(Protocol):
-    """Who stands behind a token; `peek` is the hit path (no query), `lookup` asks the store once."""
+    """Who stands behind a token; `peek` is the hit path (no query), `lookup` asks the store once, and after `settled`
+    both know of every change that this replica has heard of."""
 
     def peek(self, token: str) -> Caller | None: ...
 
     async def lookup(self, token: str) -> Caller: ...
+
+    async def settled(self) -> None: ...
 
 
 def bearer(authorization: str | None) -> str:

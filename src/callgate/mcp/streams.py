@@ -37,6 +37,7 @@ _CHANGED = {
     "resourcesListChanged": ("notifications/resources/list_changed", ("resource", "template")),
 }
 ALL_LISTS = frozenset(_CHANGED)
+_THEIRS = frozenset({eras.SUBSCRIPTION_KEY})  # between the gateway and the upstream
 
 
 class Filter(msgspec.Struct, frozen=True, rename="camel"):
@@ -149,6 +150,7 @@ class Stream:
         if not self._changed & _WHO_AGGREGATES:
             return True
         context = self._context
+        await context.identities.settled()
         try:
             if self._token is not None:
                 self._caller = belongs(await context.identities.lookup(self._token), self._caller.tenant)
@@ -204,6 +206,9 @@ class Stream:
         def updated(params: bytes) -> None:
             fields: dict[str, bytes | msgspec.Raw] = dict(jsonrpc.members(params))
             fields["uri"] = jsonrpc.encoded(uri)
+            meta = eras.without(fields.pop("_meta", b""), _THEIRS)
+            if meta:
+                fields["_meta"] = jsonrpc.joined(meta)
             self._updates[uri] = jsonrpc.joined(fields)
             self._wake.set()
 
