@@ -43,9 +43,10 @@ def refusal(id_: bytes, method: str, refused: Refused, era: str) -> tuple[int, b
 def error_status(refused: Refused, era: str) -> int:
     """The HTTP status of a refusal that is answered as a JSON-RPC error."""
     kind = refused.kind
-    if kind.http == 200 and era == eras.MODERN:
-        return _MODERN_STATUS.get(kind.rpc, 200)
-    return kind.http if era == eras.MODERN or kind.http != 404 or kind.code == "session_not_found" else 200
+    if era == eras.MODERN:
+        return _MODERN_STATUS.get(kind.rpc, 200) if kind.http == 200 else kind.http
+    # handshake-era clients read the error of a request that was understood only from a 200
+    return 200 if kind.rpc in (-32601, -32602) else kind.http
 
 
 def relayed_status(code: int, era: str) -> int:
