@@ -178,10 +178,8 @@ def test_neither_children_nor_grandchildren_outlive_the_gateway(doomed: Lab, way
             os.kill(pid, signal.SIGKILL)
 
 
-def test_it_cannot_answer_another_persons_conversation(lab: Lab) -> None:
-    """Handshake-era conversations have a process for each person. (A modern process serves many requests, and sees
-    each of them: design §4.)"""
-    era = "legacy"
+@pytest.mark.parametrize("era", ERAS)
+def test_it_cannot_answer_another_persons_conversation(lab: Lab, era: str) -> None:
 
     def wait(version: str) -> Any:
         with lab.client(era, OTHER, version) as client:

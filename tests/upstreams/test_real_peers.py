@@ -208,14 +208,23 @@ async def test_a_legacy_child_asks_and_is_answered(tool: str) -> None:
         assert not result.get("isError"), result
 
 
-async def test_two_modern_peers_share_a_child_and_each_declares_its_own_capabilities() -> None:
+async def test_two_clients_of_a_person_share_a_modern_child_and_each_declares_its_own_capabilities() -> None:
     programs = stdio("modern")
     async with pooled(programs) as upstreams:
         sent = call("test_input_required_result_capabilities")
         able = await value(await upstreams.start(child(), peer("ana", None, ASKING), sent))
-        bare = await value(await upstreams.start(child(), peer("ben", None), sent))
+        bare = await value(await upstreams.start(child(), peer("ana", None), sent))
         assert len(programs.started) == 1
         assert able != bare
+
+
+@pytest.mark.parametrize("variant", ["modern", "legacy"])
+async def test_two_people_never_share_a_child(variant: str) -> None:
+    programs = stdio(variant)
+    async with pooled(programs) as upstreams:
+        for person in ("ana", "ben"):
+            await value(await upstreams.start(child(), peer(person, None), call("test_simple_text")))
+        assert len(programs.started) == 2
 
 
 @pytest.mark.parametrize("variant", ["modern", "legacy"])

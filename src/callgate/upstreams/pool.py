@@ -1,7 +1,8 @@
 """Finds or opens the conversation with an upstream for a peer, and starts exchanges on it.
 
 Keyed by upstream, its identity, the credential and the declared capabilities; handshake-era conversations also by the
-client's session (or the person), since they are never shared between people. Opened once however many wait.
+client's session and the person, stdio processes by the person: neither is ever shared between people, since a hostile
+peer could answer one while serving the other. Opened once however many wait.
 Fail closed: what cannot be opened is a refusal with the reason; nothing is ever sent to another upstream instead.
 """
 
@@ -101,7 +102,7 @@ class Upstreams:
         if sent.log_level is not None and conversation.needs_level(sent.log_level):
             await conversation.set_level(sent.log_level)
         if conversation.era == eras.MODERN and isinstance(conversation, DuplexConversation):
-            sent = msgspec.structs.replace(sent, capabilities=peer.capabilities)  # one process serves many people
+            sent = msgspec.structs.replace(sent, capabilities=peer.capabilities)  # one process, many requests
         return conversation.start(sent)
 
     def ready(self, upstream: Upstream, peer: Peer) -> bool:
@@ -363,7 +364,7 @@ def _key(upstream: Upstream, peer: Peer, era: str) -> Key:
         credential = hashlib.blake2b("\0".join(peer.credential).encode(), key=_KEY).hexdigest()
     base = (*_base(upstream), era, credential)
     if era == eras.MODERN and upstream.kind == "stdio":
-        return base
+        return (*base, peer.person)  # a hostile process could answer whatever else it is asked
     if era == eras.MODERN:
         return (*base, peer.capabilities.decode("utf-8", "replace"))
     return (*base, peer.capabilities.decode("utf-8", "replace"), peer.session or "", peer.person)
