@@ -32,6 +32,8 @@ def transition(current: Definition | None, seen: Observed | None) -> str:
     """A small stand-in for the pure transition table, which has its own tests."""
     if current is None:
         return PENDING_REVIEW
+    if current.status == BLOCKED:
+        return BLOCKED
     if seen is None:
         return REMOVED
     if current.approved_full is None:
@@ -270,6 +272,41 @@ async def test_the_quarantined_and_the_removed_cannot_be_approved(db: Database) 
             with pytest.raises(Refused) as caught:
                 await definitions.approve(unit, item.id, item.full)
             assert caught.value.code == "validation"
+
+
+@pytest.mark.parametrize("blocked_first", [True, False])
+async def test_what_vanished_while_it_was_blocked_is_removed_when_it_is_approved(
+    db: Database, blocked_first: bool
+) -> None:
+    async with db.unit("default") as unit:
+        await upstreams.add(unit, FILES)
+        (tool,) = await look(unit, seen("read"), expected=0)
+        if blocked_first:
+            await definitions.block(unit, tool.id)
+        (gone,) = await look(unit, expected=1)
+        assert not gone.listed
+        if not blocked_first:
+            await definitions.block(unit, tool.id)
+        assert await look(unit, expected=2) == ()
+        approved = await definitions.approve(unit, tool.id, "f")
+        assert (approved.status, approved.approved_full, approved.callable) == (REMOVED, "f", False)
+        assert await look(unit, expected=3) == ()
+        (back,) = await look(unit, seen("read"), expected=4)
+        assert back.listed
+        assert back.callable
+
+
+async def test_a_blocked_tool_that_came_back_is_trusted_when_it_is_approved(db: Database) -> None:
+    async with db.unit("default") as unit:
+        await upstreams.add(unit, FILES)
+        (tool,) = await look(unit, seen("read"), expected=0)
+        await definitions.block(unit, tool.id)
+        await look(unit, expected=1)
+        await look(unit, seen("read"), expected=2, unlisted=("tool",))
+        (back,) = await definitions.of_upstream(unit, "ups_1")
+        assert (back.status, back.listed) == (BLOCKED, True)
+        await look(unit, expected=3, unlisted=("tool",))
+        assert (await definitions.approve(unit, tool.id, "f")).callable
 
 
 async def test_a_reset_sends_everything_but_blocked_and_removed_back_to_review(db: Database) -> None:

@@ -1,13 +1,10 @@
 """The review of tools: approving binds to a hash, drift takes trust away, everything is on record."""
 
-import asyncio
-
 import pytest
 
 from tests.support.refusals import refused
 from tests.support.running import Running
 from tests.support.shop import Shop
-from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -86,17 +83,18 @@ def test_a_blocked_tool_stays_so_until_it_is_approved(gateway: Running, name: st
     assert gateway.operator.post(f"/tools/{name}/approve", {"full": full})["status"] == "trusted"
 
 
-def test_a_blocked_tool_that_vanished_is_looked_at_when_it_is_approved(gateway: Running, shop: Shop, name: str) -> None:
+def test_a_blocked_tool_that_vanished_is_removed_when_it_is_approved(gateway: Running, shop: Shop, name: str) -> None:
     full = gateway.operator.post(f"/tools/{name}/block")["full"]
+    offered = shop.tools
     shop.tools = [one for one in shop.tools if one["name"] != "read_order"]
     gateway.operator.post(f"/upstreams/{upstream_of(name)}/refresh")
-    assert gateway.operator.get(f"/tools/{name}")["status"] == "blocked"
-    gateway.operator.post(f"/tools/{name}/approve", {"full": full})
-
-    async def removed() -> bool:
-        return bool(gateway.operator.get(f"/tools/{name}")["status"] == "removed")
-
-    asyncio.run(until(removed))
+    blocked = gateway.operator.get(f"/tools/{name}")
+    assert (blocked["status"], blocked["listed"]) == ("blocked", False)
+    assert gateway.operator.post(f"/tools/{name}/approve", {"full": full})["status"] == "removed"
+    shop.tools = offered
+    gateway.operator.post(f"/upstreams/{upstream_of(name)}/refresh")
+    back = gateway.operator.get(f"/tools/{name}")
+    assert (back["status"], back["listed"]) == ("trusted", True)
 
 
 def test_lists_of_unknown_upstreams_are_empty_and_unknown_statuses_refused(gateway: Running) -> None:

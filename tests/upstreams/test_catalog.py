@@ -261,9 +261,12 @@ def test_only_what_leaves_every_status_says_nothing_new(
     status: str, approved: str | None, listed: bool, nothing_new: bool
 ) -> None:
     item = tool("read")
-    before = {("tool", "read"): _definition(item, "f", status, approved)}
+    known = _definition(item, "f", status, approved)
+    before = {("tool", "read"): msgspec.structs.replace(known, listed=listed)}
     seen = observed("ups_1", facts(*([item] if listed else [])), 5.0, before)
     assert says_nothing_new(before, seen) is nothing_new
+    otherwise = {("tool", "read"): msgspec.structs.replace(known, listed=not listed)}
+    assert not says_nothing_new(otherwise, observed("ups_1", facts(*([item] if listed else [])), 5.0, otherwise))
     assert not says_nothing_new(before, observed("ups_1", facts(item, tool("new")), 5.0, before))
 
 

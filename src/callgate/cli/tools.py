@@ -94,9 +94,15 @@ def approve(session: Session, options: ApproveOptions) -> None:
         if options.hash is None:
             raise typer.BadParameter("give the hash that you looked at: --hash FULL (callgate tools show NAME)")
         tool = _approve(session.client, options.name, options.hash)
-        session.show(tool, lambda: say(f"Trusted: {tool['name']}"))
+        session.show(tool, lambda: say(_approved(tool)))
         return
     _approve_all(session, options.yes)
+
+
+def _approved(tool: dict[str, Any]) -> str:
+    if tool["listed"]:
+        return f"Trusted: {tool['name']}"
+    return f"Approved: {tool['name']}, but the server no longer offers it; trusted once it offers exactly this again."
 
 
 def _approve(client: Client, name: str, full: str) -> dict[str, Any]:

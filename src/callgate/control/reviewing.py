@@ -74,6 +74,8 @@ def _obstacle(tool: Definition, spec: ToolSpec) -> str:
     """Why an entry does not make a tool trusted; empty when it does."""
     if tool.quarantined:
         return f"it can never be trusted: {tool.quarantined}"
+    if not tool.listed:
+        return "the server no longer offers it"
     if spec.full is not None:
         return "" if spec.full == tool.full else f"its hash is {tool.full} now; look at the diff first"
     if tool.status == PENDING_REVIEW:

@@ -13,7 +13,7 @@ from callgate.control.views import ToolDetail, ToolView, content, iso, tool_view
 from callgate.errors import Refused
 from callgate.fingerprints.diff import changes
 from callgate.identity.people import record
-from callgate.model.definition import BLOCKED, Definition
+from callgate.model.definition import Definition
 from callgate.store import definitions as rows
 from callgate.store import upstreams
 from callgate.store.unit import Unit
@@ -157,8 +157,6 @@ async def approve_tool(asked: Asked[Nothing, Approval]) -> ToolView:
         await record(unit, asked.actor, "tools.approve", tool.id, before.approved_full or before.status, tool.full)
         view = await _shown(unit, tool)
     await asked.services.seen(asked.tenant)
-    if before.status == BLOCKED:  # it may have vanished meanwhile, which a blocked tool does not show
-        asked.services.discovery.suspect(tool.upstream)
     return view
 
 

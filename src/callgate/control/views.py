@@ -124,7 +124,8 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class ToolView(msgspec.Struct, frozen=True):
-    """A tool. `name` is its public name, `tool` the upstream's own."""
+    """A tool. `name` is its public name, `tool` the upstream's own; `listed`: the upstream still offered it when it was
+    last looked at."""
 
     name: str
     upstream: str
@@ -138,6 +139,7 @@ class ToolView(msgspec.Struct, frozen=True):
     quarantined: str
     first_seen: str | None
     last_seen: str | None
+    listed: bool
 
 
 class ToolDetail(ToolView, frozen=True):
@@ -224,7 +226,7 @@ def tool_view(tool: Definition, upstream: str) -> ToolView:
     return ToolView(
         name=tool.public_name, upstream=upstream, status=tool.status, core=tool.core, full=tool.full, findings=(),
         id=tool.id, tool=clean(tool.name), approved_full=tool.approved_full, quarantined=tool.quarantined,
-        first_seen=iso(tool.first_seen), last_seen=iso(tool.last_seen),
+        first_seen=iso(tool.first_seen), last_seen=iso(tool.last_seen), listed=tool.listed,
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
     (new) → pending_review → trusted ⇄ drift_detected        any → blocked → only a reviewer leads out
                                  └──────→ removed → trusted again with the approved hash, else drift_detected
 
+What vanished while it was blocked is `removed` once a reviewer lets it go (the store keeps whether it is listed).
 Fail closed: blocked survives every observation; what is quarantined is never trusted; a changed hash is drift at once.
 """
 

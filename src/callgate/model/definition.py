@@ -53,9 +53,10 @@ class Definition(msgspec.Struct, frozen=True):
     quarantined: str = ""
     first_seen: float = 0.0
     last_seen: float = 0.0
+    listed: bool = True  # the last complete observation of its kind named it
     revision: int = 0
 
     @property
     def callable(self) -> bool:
-        """Promise 2: trusted, and exactly what the reviewer approved is what was last seen."""
-        return self.status == TRUSTED and self.approved_full == self.full and not self.quarantined
+        """Promise 2: trusted, and exactly what the reviewer approved is what was last seen, and is still offered."""
+        return self.status == TRUSTED and self.approved_full == self.full and self.listed and not self.quarantined

@@ -19,7 +19,7 @@ from callgate.store.unit import Unit
 AGGREGATE = "definitions"
 _COLUMNS = (
     "id", "tenant", "upstream", "kind", "name", "public_name", "status", "raw", "core", "full", "approved_full",
-    "quarantined", "first_seen", "last_seen", "revision",
+    "quarantined", "first_seen", "last_seen", "listed", "revision",
 )  # fmt: skip
 
 
@@ -91,7 +91,10 @@ async def version(unit: Unit, definition_id: str, full: str) -> Version | None:
 
 
 async def approve(unit: Unit, definition_id: str, full: str) -> Definition:
-    """Trust exactly this content. Raises `Refused`: not_found, stale_hash, validation (removed or quarantined)."""
+    """Trust exactly this content. Raises `Refused`: not_found, stale_hash, validation (removed or quarantined).
+
+    What vanished while it was blocked becomes `removed`, and trusted when an observation lists exactly this again.
+    """
     current = await _locked(unit, definition_id)
     if current.status == REMOVED:
         raise Refused("validation", "The server no longer offers this tool, so there is nothing to approve.")
@@ -99,7 +102,7 @@ async def approve(unit: Unit, definition_id: str, full: str) -> Definition:
         raise Refused("validation", f"This definition can never be trusted: {current.quarantined}.")
     if current.full != full:
         raise Refused("stale_hash")
-    return await _set(unit, current, status=TRUSTED, approved_full=full)
+    return await _set(unit, current, status=TRUSTED if current.listed else REMOVED, approved_full=full)
 
 
 async def block(unit: Unit, definition_id: str) -> Definition:

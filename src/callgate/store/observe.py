@@ -78,8 +78,9 @@ def _changed(known: dict[tuple[str, str], Definition], seen: Observation, transi
         status = transition(current, item)
         content = {"raw": item.raw, "core": item.core, "full": item.full, "quarantined": item.quarantined}
         same = status == current.status and (current.full, current.quarantined) == (item.full, item.quarantined)
-        if not same:
-            found.append(msgspec.structs.replace(current, status=status, last_seen=seen.seen_at, **content))
+        if not same or not current.listed:
+            changes = {"status": status, "last_seen": seen.seen_at, "listed": True, **content}
+            found.append(msgspec.structs.replace(current, **changes))
     return found
 
 
@@ -92,8 +93,8 @@ def _vanished(
         if key in listed or current.kind in seen.unlisted:
             continue
         status = transition(current, None)
-        if status != current.status:
-            found.append(msgspec.structs.replace(current, status=status, last_seen=before))
+        if status != current.status or current.listed:
+            found.append(msgspec.structs.replace(current, status=status, last_seen=before, listed=False))
     return found
 
 
@@ -214,7 +215,7 @@ async def _insert(unit: Unit, fresh: list[Definition]) -> None:
 
 
 async def _update(unit: Unit, changed: list[Definition]) -> None:
-    columns = ("status", "raw", "core", "full", "quarantined", "last_seen", "revision")
+    columns = ("status", "raw", "core", "full", "quarantined", "last_seen", "listed", "revision")
     statement = update(definitions).where(definitions.c.tenant == unit.tenant, definitions.c.id == bindparam("row"))
     statement = statement.values({name: bindparam(f"new_{name}") for name in columns})
     for chunk in _chunks(changed):

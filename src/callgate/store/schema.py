@@ -181,6 +181,7 @@ definitions = Table(
     Column("quarantined", Text, nullable=False),
     Column("first_seen", Double, nullable=False),
     Column("last_seen", Double, nullable=False),
+    Column("listed", Boolean, nullable=False),  # by the last observation: a blocked one may have vanished
     _revision(),
     _deleted(),
     _live_index("definitions_name", "tenant", "upstream", "kind", "name_key"),

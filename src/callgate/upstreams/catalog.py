@@ -172,11 +172,15 @@ def says_nothing_new(known: Known, seen: Observation) -> bool:
     """Whether an observation would leave every definition as it is. Pure."""
     for item in seen.definitions:
         current = known.get((item.kind, item.name))
-        if current is None or current.raw != item.raw or next_status(current, item) != current.status:
+        if current is None or not current.listed or current.raw != item.raw:
+            return False
+        if next_status(current, item) != current.status:
             return False
     listed = {(item.kind, item.name) for item in seen.definitions}
     return all(
-        key in listed or current.kind in seen.unlisted or next_status(current, None) == current.status
+        key in listed
+        or current.kind in seen.unlisted
+        or (not current.listed and next_status(current, None) == current.status)
         for key, current in known.items()
     )
 

@@ -110,7 +110,8 @@ def _definitions() -> None:
     op.create_table(
         "definitions", *_key("tenant", "id"), _text("upstream"), _text("kind"), _bytes("name"), _text("name_key"),
         _bytes("public_name"), _text("public_key"), _text("status"), _bytes("raw"), _text("core"), _text("full"),
-        _text("approved_full", null=True), _text("quarantined"), _time("first_seen"), _time("last_seen"), *_tracked(),
+        _text("approved_full", null=True), _text("quarantined"), _time("first_seen"), _time("last_seen"),
+        _flag("listed"), *_tracked(),
     )  # fmt: skip
     _live_index("definitions_name", "definitions", ["tenant", "upstream", "kind", "name_key"])
     op.create_index("definitions_public", "definitions", ["tenant", "kind", "public_key"])
