@@ -88,6 +88,7 @@ def test_the_suite_scores_through_the_gateway(one: Lab, name: str, variant: str,
     [
         ("2025-11-25", "both", 30),
         ("2026-07-28", "both", 37),
+        ("0.1.16", "both", 32),
         ("2025-11-25", "modern", 26),
         ("2026-07-28", "legacy", 27),
     ],
