@@ -127,6 +127,14 @@ def test_a_tool_that_is_not_trusted_is_refused_and_recorded(status: str) -> None
     assert last.refused.code == "tool_not_trusted"
 
 
+def test_a_known_tool_is_on_record_by_its_id_even_when_it_is_refused_for_another_reason() -> None:
+    caller = msgspec.structs.replace(request().caller, agent="bot", allowed_upstreams=("mail*",))
+    for asked in (request(params={"requestState": "forged"}), request(caller=caller)):
+        (intent, _) = call(asked).start()
+        assert isinstance(intent, m.RecordIntent)
+        assert (intent.event.definition, intent.event.unknown_name) == ("def_files_tool_read", "")
+
+
 def test_a_deny_rule_stops_a_trusted_tool_and_names_itself() -> None:
     rule = Rule(id="no-reads", title="No reads", effect="deny", match=Match(tool=("read",)))
     machine = call(known=snapshot(rules=(rule,)))

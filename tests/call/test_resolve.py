@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callgate.call.resolve import LONGEST_URI, Untrusted, find, owner_of, resolve, visible_upstreams
+from callgate.call.resolve import LONGEST_URI, Untrusted, catalogued, find, owner_of, resolve, visible_upstreams
 from callgate.errors import Refused
 from callgate.fleet.snapshot import Delta, Snapshot, apply
 from tests.call.world import ANA, FILES, MAIL, definition, request, snapshot
@@ -146,6 +146,28 @@ def test_a_refusal_of_a_known_tool_says_which_one_it_was() -> None:
         resolve(snapshot(pending), request(name="files__later"))
     assert caught.value.target.definition == pending
     assert caught.value.code == "tool_not_trusted"
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "scope", "definition_id"),
+    [
+        ("tools/call", "files__read", None, "def_files_tool_read"),
+        ("tools/call", "read", "files", "def_files_tool_read"),
+        ("tools/call", "read", None, None),
+        ("tools/call", "read", "nowhere", None),
+        ("tools/call", "gw+files:read", None, None),
+        ("prompts/get", "files__greet", None, "def_files_prompt_greet"),
+        ("resources/read", "file:///notes", None, "def_files_resource_file:///notes"),
+        ("resources/read", "gw+files:file:///notes", None, "def_files_resource_file:///notes"),
+        ("resources/read", "file:///ssn-123", "files", None),
+        ("completion/complete", "", None, None),
+    ],
+)
+def test_what_the_catalogue_knows_is_found_for_the_record_whoever_may_see_it(
+    method: str, name: str, scope: str | None, definition_id: str | None
+) -> None:
+    found = catalogued(snapshot(), request(method, name, scope=scope, caller=LIMITED))
+    assert (found.definition.id if found is not None and found.definition is not None else None) == definition_id
 
 
 def read(known: Snapshot, uri: str, scope: str | None = None) -> str:

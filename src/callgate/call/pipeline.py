@@ -44,7 +44,7 @@ from callgate.call.model import (
     Write,
 )
 from callgate.call.park import park
-from callgate.call.resolve import Untrusted, resolve
+from callgate.call.resolve import Untrusted, catalogued, resolve
 from callgate.errors import Refused
 from callgate.fleet.snapshot import Snapshot
 from callgate.model.rule import Decision
@@ -118,8 +118,8 @@ class Call:
             rules.refuse_denied(decision)
             park(decision)
         except Refused as refused:
-            if isinstance(refused, Untrusted):
-                self._target = refused.target  # for the record alone
+            known = self._target or catalogued(self._snapshot, self.request)
+            self._target = refused.target if isinstance(refused, Untrusted) else known  # for the record alone
             return (self._intent(decision), *self._close("refused", Refuse(refused), refused.code))
         if self._again is not None:
             return (self._intent(decision), *self._close("input_required", self._again))

@@ -82,6 +82,22 @@ def find(snapshot: Snapshot, caller: Caller, scope: str | None, kind: str, name:
     return found if owner is not None and may_see(caller, owner) else None
 
 
+def catalogued(snapshot: Snapshot, request: Request) -> Target | None:
+    """What a refused request names, whatever its status and whoever may see it: for the record alone."""
+    kind = {"tools/call": "tool", "prompts/get": "prompt"}.get(request.method, "resource")
+    scope, name = request.scope, request.name
+    if scope is None and name.startswith(WRAPPED) and kind == "resource":
+        scope, _, name = name.removeprefix(WRAPPED).partition(":")
+    if scope is None and kind != "resource":
+        found = [(snapshot.tools if kind == "tool" else snapshot.prompts).get(name)]
+    else:
+        owners = snapshot.by_upstream if scope is None else (snapshot.upstream_names.get(scope, ""),)
+        found = [snapshot.by_upstream.get(owner, {}).get((kind, name)) for owner in owners]
+    definition = next((one for one in found if one is not None), None)
+    owner = snapshot.upstreams.get(definition.upstream) if definition is not None else None
+    return Target(owner, definition, None, b"{}") if owner is not None else None
+
+
 def _by_name(snapshot: Snapshot, request: Request) -> Target:
     kind = "tool" if request.method == "tools/call" else "prompt"
     definition = find(snapshot, request.caller, request.scope, kind, request.name)
