@@ -50,6 +50,48 @@ def test_a_large_result_streams_and_its_last_bytes_wait_for_the_record() -> None
     assert written + finish.raw == b"".join(pieces)
 
 
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_large_question_is_gathered_and_its_state_is_sealed(before: int) -> None:
+    machine = forwarded()
+    value = jsonrpc.encoded(
+        {
+            "inputRequests": {"a": {"method": "elicitation/create", "params": {"message": "m" * 400_000}}},
+            "resultType": "input_required",
+            "requestState": "theirs",
+        }
+    )
+    pieces = [value[:1], value[1:300_000], value[300_000:]] if before else [value[:300_000], value[300_000:]]
+    for number, piece in enumerate(pieces):
+        assert machine.on(Piece(piece, number >= before)) == ()
+    assert outcome_of(machine.on(Ended())) == "input_required"
+    (finish,) = machine.on(m.OutcomeDurable())
+    assert isinstance(finish, m.Finish)
+    result = json.loads(finish.raw)
+    assert result["requestState"] != "theirs"
+    assert b"theirs" not in finish.raw
+    assert len(result["inputRequests"]["a"]["params"]["message"]) == 400_000
+
+
+def test_a_question_after_a_large_part_of_a_result_breaks_it_off_and_is_recorded() -> None:
+    machine = forwarded()
+    assert machine.on(Piece(b"{" + b" " * 10)) == ()
+    assert kinds(machine.on(Piece(b" " * 10))) == ["Write"]
+    effects = machine.on(Piece(b'"requestState":"theirs"}', True))
+    assert kinds(effects) == ["CancelUpstream", "RecordOutcome"]
+    assert outcome_of(effects) == "upstream_failed"
+    assert kinds(machine.on(m.OutcomeDurable())) == ["Abort"]
+
+
+def test_a_question_without_end_is_refused_and_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "MAX_WHOLE", 100)
+    machine = forwarded()
+    assert machine.on(Piece(b"x" * 60, True)) == ()
+    assert outcome_of(machine.on(Piece(b"x" * 60))) == "upstream_failed"
+    (last,) = machine.on(m.OutcomeDurable())
+    assert isinstance(last, m.Refuse)
+    assert last.refused.code == "upstream_too_large"
+
+
 def test_a_cancel_stops_the_upstream_and_is_recorded() -> None:
     machine = forwarded()
     effects = machine.on(m.Cancelled())

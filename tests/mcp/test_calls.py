@@ -249,3 +249,31 @@ async def test_calls_above_the_limit_of_a_person_are_refused_at_once(lab: Lab) -
         assert {(await task).status for task in waiting} == {200}
         again = await lab.client().modern("tools/call", {"name": upstream.tool})
         assert "content" in (await again.last())["result"]
+
+
+@pytest.mark.parametrize("connection", ["keep-alive", "keep-alive, x-ordinary"])
+@pytest.mark.parametrize("state_first", [True, False])
+async def test_the_state_of_a_large_question_is_sealed_and_comes_back_to_the_upstream(
+    lab: Lab, connection: str, state_first: bool
+) -> None:
+    large = {"method": "elicitation/create", "params": {"mode": "form", "message": "m" * 600_000}}
+
+    async def call(asked: Asked, answering: Answering) -> None:
+        if "requestState" in asked.rpc["params"]:
+            await answering.result(asked, {"content": [], "seen": asked.rpc["params"]["requestState"]})
+            return
+        state = {"requestState": "their-own-state"}
+        result = {"resultType": "input_required", "inputRequests": {"a": large}}
+        await answering.result(asked, {**state, **result} if state_first else {**result, **state})
+
+    async with asyncio.timeout(30), lab.upstream(call, modern=True) as upstream:
+        client = lab.client(capabilities=ASKING)
+        params: dict[str, Any] = {"name": upstream.tool}
+        raw = await (await client.modern("tools/call", params, Connection=connection)).body()
+        assert b"their-own-state" not in raw
+        result = json.loads(raw)["result"]
+        assert result["inputRequests"]["a"] == large
+        again = {**params, "requestState": result["requestState"], "inputResponses": {"a": {"action": "accept"}}}
+        last = (await (await client.modern("tools/call", again, id_=2)).last())["result"]
+        assert last["seen"] == "their-own-state"
+        assert [outcome for outcome, _ in await lab.outcomes(upstream)] == ["input_required", "result"]

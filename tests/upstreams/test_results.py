@@ -31,7 +31,7 @@ def stream(own_id: bytes, first: bytes, rest: list[bytes]) -> bytes | None:
     if not reader.begin(first):
         return None
     pieces = [reader.feed(b""), *(reader.feed(chunk) for chunk in rest)]
-    reader.finish()
+    pieces.append(reader.finish())
     return b"".join(pieces)
 
 
@@ -140,3 +140,52 @@ def test_nesting_without_end_is_refused(opener: bytes) -> None:
     nesting = Nesting()
     with pytest.raises(Refused, match="nested deeper"):
         nesting.feed(opener * 600)
+
+
+def special_from(value: str, cuts: list[int]) -> int | None:
+    """How many bytes of the value were handed on before it was known to be special; None when it never was."""
+    reader = ResultStream(b"7")
+    assert reader.begin(b'{"id":7,"result":' + value[:1].encode())
+    seen = 0
+    for chunk in (b"", *chunks(value[1:].encode() + b"}", cuts)):
+        size = len(reader.feed(chunk))
+        if reader.special:
+            return seen
+        seen += size
+    reader.finish()
+    return seen if reader.special else None
+
+
+_FILLERS = st.lists(
+    st.sampled_from(
+        [
+            '"a":[{"requestState":"x"},"\\"requestState\\": "]',
+            '"b":"inputRequests\\":"',
+            '"c":{"resultType":"task","d":["e"]}',
+            '"f":"' + "g" * 100 + '"',
+        ]
+    ),
+    max_size=5,
+)
+_CUTS = st.lists(st.integers(0, 10_000), max_size=12)
+
+
+@given(
+    before=_FILLERS, after=_FILLERS, cuts=_CUTS,
+    telling=st.sampled_from(
+        ['"requestState":"s"', '"inputRequests" : {}', '"resultType":"input_required"', '"resultType" : "task"']
+    ),
+)  # fmt: skip
+def test_what_is_no_plain_result_is_noticed_before_the_member_that_says_so_is_handed_on(
+    before: list[str], after: list[str], cuts: list[int], telling: str
+) -> None:
+    value = "{" + ",".join([*before, telling, *after]) + "}"
+    found = special_from(value, cuts)
+    assert found is not None
+    assert found <= len("{" + ",".join([*before, ""]).removeprefix(","))
+
+
+@given(parts=_FILLERS, cuts=_CUTS)
+def test_a_plain_result_stays_plain_whatever_stands_deeper_in_it(parts: list[str], cuts: list[int]) -> None:
+    assert special_from("{" + ",".join(parts) + "}", cuts) is None
+    assert special_from("{" + ",".join(['"resultType":"complete"', *parts]) + "}", cuts) is None

@@ -52,6 +52,7 @@ from callgate.upstreams.exchange import Answered, Ask, Ended, Failed, Notice, Pi
 from callgate.wire import eras, jsonrpc
 
 _SEALED_QUESTION = 4096  # bytes of a question's params that travel in the sealed state, so that it can be put again
+MAX_WHOLE = 16 * 1024 * 1024  # bytes of a value that is not passed on in pieces
 NEW, RECORDING, FORWARDED, CLOSING, DONE = "new", "recording", "forwarded", "closing", "done"
 
 
@@ -81,6 +82,7 @@ class Call:
         self._again: Finish | None = None  # the question that this leg did not answer
         self._last: Finish | Refuse | Abort | None = None
         self._held: bytes | None = None
+        self._whole: list[bytes] | None = None  # a large value that cannot be passed on in pieces
         self._written = 0
         self._sent_at = 0
         self._questions = rounds.Questions()
@@ -210,9 +212,23 @@ class Call:
     def _piece(self, event: Piece) -> Effects:
         if self.phase != FORWARDED:
             return ()
+        if event.special or self._whole is not None:
+            self._keep(event.data)
+            return ()
         held, self._held = self._held, event.data
         self._written += len(event.data)
         return (Write(held),) if held is not None else ()
+
+    def _keep(self, data: bytes) -> None:
+        """Gather a value that holds what must not reach the client as it is, such as the upstream's own state."""
+        if self._whole is None:
+            if self._begun:
+                raise Refused("upstream_invalid", "The server asked for input in the middle of a large result.")
+            self._whole, self._held = [self._held or b""], None
+        self._whole.append(data)
+        self._written += len(data)
+        if self._written > MAX_WHOLE:
+            raise Refused("upstream_too_large", f"What the server asks for is larger than {MAX_WHOLE} bytes.")
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
@@ -250,6 +266,8 @@ class Call:
     def _ended(self, _: object) -> Effects:
         if self.phase != FORWARDED:
             return ()
+        if self._whole is not None:
+            return self._answered(Answered("result", b"".join(self._whole)))
         tail = self._held or b""
         return self._close(inspect.streamed_outcome(tail), Finish("result", tail))
 

@@ -56,7 +56,7 @@ class JsonBody:
     def feed(self, data: bytes) -> None:
         """The next bytes."""
         if self._stream is not None:
-            self._piece(self._stream.feed(data))
+            self._piece(self._stream, self._stream.feed(data))
             return
         self._chunks.append(data)
         self._size += len(data)
@@ -70,20 +70,20 @@ class JsonBody:
         if stream.begin(whole):
             self._stream = stream
             self._chunks = []
-            self._piece(stream.feed(b""))
+            self._piece(stream, stream.feed(b""))
         else:
             self._chunks = [whole]
 
-    def _piece(self, data: bytes) -> None:
+    def _piece(self, stream: ResultStream, data: bytes) -> None:
         if data:
-            self._reader.emit(Piece(data))
+            self._reader.emit(Piece(data, stream.special))
 
     def end(self) -> None:
         """The message is complete."""
         if self._stream is None:
             self._reader.message(b"".join(self._chunks))
             return
-        self._stream.finish()
+        self._piece(self._stream, self._stream.finish())
         self._reader.answered = True
         self._reader.emit(Ended())
 

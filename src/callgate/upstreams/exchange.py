@@ -33,9 +33,14 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """The next bytes of a large result value, in order."""
+    """The next bytes of a large result value, in order.
+
+    `special`: from here on the value is known to be no plain result (it asks for input, or makes a task), so that
+    nobody can use it in pieces.
+    """
 
     data: bytes
+    special: bool = False
 
 
 class Ended(msgspec.Struct, frozen=True):

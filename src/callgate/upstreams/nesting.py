@@ -24,10 +24,23 @@ class Nesting:
         self._stack = bytearray()
         self._in_string = False
         self._escaped = False  # the last chunk ended within an escape
+        self.shallow = True  # the last chunk touched the outermost level
+
+    def copy(self) -> "Nesting":
+        """The same place in the same value."""
+        other = Nesting()
+        other._stack, other._in_string, other._escaped = self._stack[:], self._in_string, self._escaped
+        return other
+
+    @property
+    def at_member(self) -> bool:
+        """Whether the next byte stands directly in the outermost object, outside of strings."""
+        return len(self._stack) == 1 and not self._in_string
 
     def feed(self, chunk: bytes) -> int:
         """The index after the value's last byte in this chunk, or -1 when it goes on."""
         in_string, escaped = self._in_string, self._escaped
+        self.shallow = len(self._stack) <= 1
         brackets = self._brackets(chunk)
         if self._stack:  # pairs that open and close in here cannot close what was open before
             brackets = _collapsed(brackets)
@@ -70,6 +83,8 @@ class Nesting:
                 stack.append(byte)
             elif not stack or stack.pop() != opener:
                 raise Refused("upstream_invalid", "The server's answer is no valid JSON.")
+            elif len(stack) == 1:
+                self.shallow = True
         if len(stack) > MAX_DEPTH:
             raise Refused("upstream_invalid", f"The server's answer is nested deeper than {MAX_DEPTH} levels.")
 
