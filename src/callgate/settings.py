@@ -6,15 +6,16 @@ or an impossible combination refuses to start with the name of the culprit and t
 
 import difflib
 import ipaddress
+import json
 import os
 import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from callgate.errors import Refused
 
@@ -23,6 +24,7 @@ PREFIX = "CALLGATE_"
 _KUBERNETES = re.compile(r"CALLGATE_(?:SERVICE_|PORT$|PORT_\d+_)")
 # The command line's own: which gateway to talk to.
 _COMMAND_LINE = frozenset({"CALLGATE_URL", "CALLGATE_TOKEN"})
+Names = Annotated[tuple[str, ...], NoDecode]  # a variable may be a JSON array or separated by commas
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -38,10 +40,10 @@ class Settings(BaseSettings):
     port: int = Field(default=8787, ge=0, le=65535)
     public_url: str | None = None  # as clients see it, e.g. https://mcp.acme.example
     base_domain: str | None = None  # tenants by host: mcp-gateway.<tenant>.<base_domain>
-    allowed_hosts: tuple[str, ...] = ()
-    allowed_origins: tuple[str, ...] = ()
+    allowed_hosts: Names = ()
+    allowed_origins: Names = ()
     anonymous_person: str | None = None  # e-mail; the only way to serve without tokens, loopback only
-    allowed_networks: tuple[str, ...] = ()  # private networks that upstreams may live in
+    allowed_networks: Names = ()  # private networks that upstreams may live in
     allow_unsandboxed_stdio: bool = False
     role: Literal["all", "gateway", "control"] = "all"
     durability: Literal["strict", "relaxed"] = "strict"
@@ -71,11 +73,26 @@ class Settings(BaseSettings):
     def networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
         return tuple(ipaddress.ip_network(text) for text in self.allowed_networks)
 
+    @field_validator("allowed_hosts", "allowed_origins", "allowed_networks", mode="before")
+    @classmethod
+    def _is_list(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        if not value.lstrip().startswith("["):
+            return [part.strip() for part in value.split(",") if part.strip()]
+        try:
+            return json.loads(value)
+        except ValueError:
+            raise ValueError("is no JSON array; a plain list works too, separated by commas") from None
+
     @field_validator("allowed_networks")
     @classmethod
     def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for text in value:
-            ipaddress.ip_network(text)
+            try:
+                ipaddress.ip_network(text)
+            except ValueError as error:
+                raise ValueError(f"{error}; a network is written like 10.1.0.0/16 or fd00::/8") from None
         return value
 
     @field_validator("database_url")
