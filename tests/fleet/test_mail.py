@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
+from sqlalchemy import select, update
 
+from callgate import clock
 from callgate.credentials.replica_key import ReplicaKey
 from callgate.errors import Refused
 from callgate.fleet import mail as mailing
@@ -14,7 +16,9 @@ from callgate.fleet.mail import Mail
 from callgate.store import mail as box
 from callgate.store import replicas
 from callgate.store.engine import Database
+from callgate.store.schema import mail as letters
 from tests.support.replicas import fleet
+from tests.support.waiting import until
 
 
 class Reader:
@@ -67,6 +71,20 @@ async def test_a_message_reaches_its_replica_and_is_gone(pg: Database, monkeypat
         await one.send("r2", "cancel", b"secret words")
         assert await second.next() == b"secret words"
         assert await left(pg) == []
+
+
+async def test_mail_of_a_replica_that_never_came_back_is_deleted(pg: Database) -> None:
+    async with pg.unit(None) as unit:
+        for replica_id, age in (("gone", 2 * mailing._LOST_SECONDS), ("away", 1.0)):
+            await box.put(unit, replica_id, "cancel", b"sealed")
+            await unit.execute(update(letters).where(letters.c.replica == replica_id).values(created=clock.now() - age))
+
+    async def cleaned() -> bool:
+        async with pg.unit(None, write=False) as unit:
+            return list((await unit.execute(select(letters.c.replica))).scalars()) == ["away"]
+
+    async with replica(pg, "r1"):
+        await until(cleaned)
 
 
 async def test_a_message_is_sealed_in_the_store(pg: Database) -> None:

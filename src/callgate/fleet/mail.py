@@ -1,7 +1,7 @@
 """Messages between replicas: answers, cancels, changes of sessions. They are payload, so they are sealed to the
 receiver's key, deleted when read, and never put into a wake-up.
 
-Fail closed: mail that does not open is dropped; mail for a replica that is gone is dropped with it.
+Fail closed: mail that does not open is dropped; mail for a replica that is gone is deleted after ten minutes.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 import structlog
 
+from callgate import clock
 from callgate.errors import Refused
 from callgate.fleet.supervise import supervised
 from callgate.store import mail as box
@@ -20,6 +21,8 @@ from callgate.store.engine import Database
 
 ALIVE_SECONDS = 20.0
 _POLL_SECONDS = 2.0
+_LOST_SECONDS = 600.0  # mail that is not fetched for so long has nobody to fetch it
+_CLEAN_SECONDS = 60.0
 _log = structlog.get_logger(__name__)
 Handler = Callable[[bytes], Awaitable[None]]
 
@@ -94,6 +97,7 @@ class Mail:
             self._wake.set()
 
     async def _fetch(self) -> None:
+        clean_at = 0.0
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_POLL_SECONDS):
@@ -102,6 +106,9 @@ class Mail:
             try:
                 async with self._db.unit(None) as unit:
                     found = await box.take(unit, self._replica)
+                    if clean_at <= clock.monotonic():
+                        await box.prune(unit, clock.now() - _LOST_SECONDS)
+                        clean_at = clock.monotonic() + _CLEAN_SECONDS
             except Refused as refused:
                 _log.warning("mail_failed", code=refused.code)
                 continue
