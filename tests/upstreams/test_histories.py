@@ -37,13 +37,12 @@ class Expected:
     listed: bytes | None = None
     approved: bytes | None = None
     blocked: bool = False
-    unseen: bool = False  # it vanished while it was blocked, and was approved since: shown as it was, until a look
 
     @property
     def callable(self) -> bool:
         if self.approved is None or self.blocked:
             return False
-        return self.unseen or (self.listed == self.approved and self.listed != ODD)
+        return self.listed == self.approved and self.listed != ODD
 
 
 @functools.cache
@@ -97,7 +96,7 @@ class Histories(RuleBasedStateMachine):
         for name in offer:
             self.expected.setdefault(name, Expected())
         for name, tool in self.expected.items():
-            tool.listed, tool.unseen = offer.get(name), False
+            tool.listed = offer.get(name)
 
     def _look(self, offer: dict[str, bytes]) -> None:
         self.shelf.offers["ups_1"] = facts(*(Item("tool", name, raw) for name, raw in offer.items()))
@@ -130,8 +129,6 @@ class Histories(RuleBasedStateMachine):
             await look
 
         self.runner.run(race())
-        for tool in self.expected.values():
-            tool.unseen = False
 
     # -- what people do --------------------------------------------------------------------------------------------
 
@@ -149,7 +146,6 @@ class Histories(RuleBasedStateMachine):
         else:
             assert code == ""
             tool.approved, tool.blocked = shown.raw, False
-            tool.unseen = tool.listed is None
 
     @precondition(lambda self: self.expected)
     @rule(data=st.data())
@@ -210,7 +206,7 @@ class Histories(RuleBasedStateMachine):
             assert (status == BLOCKED) == tool.blocked
             if tool.listed is not None and tool.approved is None and not tool.blocked:
                 assert status == PENDING_REVIEW
-            if tool.listed is None and not (tool.blocked or tool.unseen):
+            if tool.listed is None and not tool.blocked:
                 assert status == REMOVED
 
 
