@@ -371,3 +371,32 @@ async def test_rules_are_replaced_by_id_deleted_and_come_back(db: Database) -> N
     async with db.unit("default") as unit:
         back = await rules.put(unit, rule)
         assert await rules.changed_since(unit, 3) == ((back,), ())
+
+
+async def test_many_tools_are_approved_together_and_each_is_judged_by_its_own_hash(db: Database) -> None:
+    bad = msgspec.structs.replace(seen("bad"), quarantined="duplicate member name")
+    many = [seen(f"tool_{number}", str(number)) for number in range(1200)]
+    async with db.unit("default") as unit:
+        await upstreams.add(unit, FILES)
+        await look(unit, seen("read"), seen("gone"), bad, *many, expected=0)
+        await look(unit, seen("read"), bad, *many, expected=1)
+    shown = {f"files__tool_{number}": f"f{number}" for number in range(1200)}
+    shown |= {"files__read": "stale", "files__gone": "f", "files__bad": "f", "files__nothing": "f"}
+    async with db.unit("default") as unit:
+        answer = await definitions.approve_many(unit, shown)
+        assert list(answer) == list(shown)
+        codes = {name: after.code for name, (_, after) in answer.items() if isinstance(after, Refused)}
+    assert codes == {
+        "files__read": "stale_hash", "files__gone": "validation", "files__bad": "validation",
+        "files__nothing": "not_found",
+    }  # fmt: skip
+    async with db.unit("default", write=False) as unit:
+        found = {one.public_name: one for one in await definitions.of_upstream(unit, "ups_1")}
+    assert {name for name, one in found.items() if one.callable} == shown.keys() - codes.keys()
+    assert len({one.revision for one in found.values() if one.callable}) == 1
+
+
+async def test_approving_nothing_raises_no_revision(db: Database) -> None:
+    async with db.unit("default") as unit:
+        assert isinstance((await definitions.approve_many(unit, {"nobody": "f"}))["nobody"][1], Refused)
+        assert unit.wakes == {}

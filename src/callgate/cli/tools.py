@@ -14,6 +14,7 @@ from callgate.errors import Refused
 
 app = group("tools", "Tools of the upstreams and their review.")
 COLUMNS = ("name", "upstream", "status", "full", "findings")
+_AT_ONCE = 1000  # tools approved by one request
 REVIEWABLE = ("pending_review", "drift_detected")
 
 
@@ -118,12 +119,13 @@ def _approve_all(session: Session, yes: bool) -> None:
         table(rows, COLUMNS, "No tool waits for its first review.")
         raise Refused("validation", f"{len(waiting)} tools would be trusted; say --yes to do it.")
     trusted, refused = [], []
-    for tool in waiting:
-        try:
-            trusted.append(_approve(session.client, tool["name"], tool["full"]))
-        except Refused as refusal:
-            refused.append(tool["name"])
-            note(f"{tool['name']}: {refusal.sentence}")
+    shown = [{"name": tool["name"], "full": tool["full"]} for tool in waiting]
+    for start in range(0, len(shown), _AT_ONCE):
+        done = session.client.post("/tools/approve", {"tools": shown[start : start + _AT_ONCE]})
+        trusted += done["approved"]
+        refused += done["refused"]
+    for tool in refused:
+        note(f"{tool['name']}: {tool['detail']}")
     session.show(trusted, lambda: say(f"Trusted {len(trusted)} tools."))
     if refused:
         raise Refused("validation", f"{len(refused)} tools were not approved.")

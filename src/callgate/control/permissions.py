@@ -50,6 +50,7 @@ TABLE: Mapping[Route, Need] = MappingProxyType(
         ("GET", "/tools/{name}/versions"): Need("tools.read", LOOKERS),
         ("GET", "/tools/{name}/diff"): Need("tools.read", LOOKERS),
         ("POST", "/tools/{name}/approve"): Need("tools.approve", REVIEWERS),
+        ("POST", "/tools/approve"): Need("tools.approve", REVIEWERS),
         ("POST", "/tools/{name}/block"): Need("tools.block", REVIEWERS),
         ("GET", "/definitions"): Need("definitions.read", LOOKERS),
         ("GET", "/definitions/{id}"): Need("definitions.read", LOOKERS),

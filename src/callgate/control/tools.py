@@ -3,21 +3,22 @@
 Approving binds to the hash that was shown: when the tool has changed since, it is `stale_hash` and nothing happens.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
-from callgate.control.fields import After, FullHash, Limit, Slug
+from callgate.control.fields import After, FullHash, Limit, PublicName, Slug
 from callgate.control.operations import Asked, Nothing, Operation, Page, page_of
 from callgate.control.views import ToolDetail, ToolView, content, iso, tool_view
 from callgate.errors import Refused
 from callgate.fingerprints.diff import changes
-from callgate.identity.people import record
+from callgate.identity.people import record, record_all
 from callgate.model.definition import Definition
 from callgate.store import definitions as rows
 from callgate.store import upstreams
 from callgate.store.unit import Unit
 
+MOST_APPROVALS = 1000
 Status = Literal["pending_review", "trusted", "drift_detected", "blocked", "removed"]
 
 
@@ -41,6 +42,34 @@ class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The hash that was on the reviewer's screen."""
 
     full: FullHash
+
+
+class Shown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One tool, and the hash that was shown of it."""
+
+    name: PublicName
+    full: FullHash
+
+
+class Approvals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Many of them, at most 1,000."""
+
+    tools: Annotated[tuple[Shown, ...], msgspec.Meta(min_length=1, max_length=MOST_APPROVALS)]
+
+
+class NotApproved(msgspec.Struct, frozen=True):
+    """A tool that was not approved, and why."""
+
+    name: str
+    code: str
+    detail: str
+
+
+class Approved(msgspec.Struct, frozen=True):
+    """What became of each, in the order they were named."""
+
+    approved: list[ToolView]
+    refused: list[NotApproved]
 
 
 class VersionView(msgspec.Struct, frozen=True):
@@ -160,6 +189,27 @@ async def approve_tool(asked: Asked[Nothing, Approval]) -> ToolView:
     return view
 
 
+async def approve_tools(asked: Asked[Nothing, Approvals]) -> Approved:
+    """All of them in one transaction; one that changed since it was shown is refused and holds up no other."""
+    shown = {one.name: one.full for one in asked.body.tools}
+    if len(shown) < len(asked.body.tools):
+        raise Refused("validation", "A tool is named more than once.")
+    done = Approved([], [])
+    async with asked.services.db.unit(asked.tenant) as unit:
+        answer = await rows.approve_many(unit, shown)
+        names = await upstreams.names_of(unit, {before.upstream for before, _ in answer.values() if before is not None})
+        changed = []
+        for name, (before, after) in answer.items():
+            if isinstance(after, Refused):
+                done.refused.append(NotApproved(name, after.code, after.sentence))
+            elif before is not None:
+                done.approved.append(tool_view(after, names.get(after.upstream, "")))
+                changed.append((after.id, before.approved_full or before.status, after.full))
+        await record_all(unit, asked.actor, "tools.approve", changed)
+    await asked.services.seen(asked.tenant)
+    return done
+
+
 async def block_tool(asked: Asked[Nothing, None]) -> ToolView:
     async with asked.services.db.unit(asked.tenant) as unit:
         before = await find(unit, asked.path["name"])
@@ -178,6 +228,10 @@ OPERATIONS = (
     Operation(
         "POST", "/tools/{name}/approve", "Trust a tool with exactly this hash.", approve_tool, ToolView,
         body=Approval, errors=("stale_hash",),
+    ),
+    Operation(
+        "POST", "/tools/approve", "Trust many tools, each with exactly the hash that was shown.", approve_tools,
+        Approved, body=Approvals,
     ),
     Operation("POST", "/tools/{name}/block", "Put a tool out of reach.", block_tool, ToolView),
 )  # fmt: skip

@@ -3,6 +3,8 @@
 Fail closed: deactivating a person ends all their tokens in the same transaction; reactivating revives none.
 """
 
+from collections.abc import Iterable
+
 import msgspec
 
 from callgate import clock, ids
@@ -16,8 +18,13 @@ from callgate.store.unit import Unit
 
 async def record(unit: Unit, actor: Actor, action: str, subject: str, before: str = "", after: str = "") -> None:
     """Write an administrative change into the audit, in the same transaction."""
-    change = Change(ids.new_id("chg"), clock.now_us(), unit.tenant, actor.id, action, subject, before, after)
-    await audit.append(unit, change)
+    await record_all(unit, actor, action, [(subject, before, after)])
+
+
+async def record_all(unit: Unit, actor: Actor, action: str, changes: Iterable[tuple[str, str, str]]) -> None:
+    """The same for many of one kind: (subject, before, after) each."""
+    now = clock.now_us()
+    await audit.append(unit, *(Change(ids.new_id("chg"), now, unit.tenant, actor.id, action, *one) for one in changes))
 
 
 async def add(

@@ -4,6 +4,7 @@ An intent and its outcome are two rows; a page joins them to one entry per call.
 """
 
 from collections.abc import Iterable
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ from callgate.store import rows
 from callgate.store.schema import audit
 from callgate.store.unit import Unit
 
-KINDS = {Intent: "intent", Outcome: "outcome", Change: "change"}
+KINDS: dict[type[Any], str] = {Intent: "intent", Outcome: "outcome", Change: "change"}
 _ENDING = ("outcome", "code", "result_bytes", "duration_us", "upstream_us", "durability")
 _OWN = tuple(name for name in Entry.__struct_fields__ if name not in (*_ENDING, "kind", "ended_at"))
 _SKEW_US = 86_400_000_000  # an outcome may bear an earlier time than its intent when the clock was set back
@@ -25,8 +26,10 @@ _BEGINNINGS = literal_column("audit.kind <> 'outcome'", Boolean)  # spelt as the
 
 async def append(unit: Unit, *events: Event) -> None:
     """Write events in this transaction: they are durable exactly when the rest of it is."""
-    for event in events:
-        await unit.execute(insert(audit).values(kind=KINDS[type(event)], **msgspec.structs.asdict(event)))
+    for kind, same in groupby(events, lambda event: KINDS[type(event)]):  # rows of one statement have the same columns
+        for chunk in rows.chunks(same):
+            values = [{"kind": kind, **msgspec.structs.asdict(event)} for event in chunk]
+            await unit.execute(insert(audit), values)
 
 
 def cursor(entry: Entry) -> str:

@@ -4,11 +4,11 @@ Only `observe` moves statuses by what an upstream says; only `approve`, `block` 
 `last_seen` moves when a row changes; while a definition is listed it is as fresh as its state's `observed_at`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, Select, select, update
+from sqlalchemy import Row, Select, bindparam, select, update
 
 from callgate.errors import Refused
 from callgate.model.definition import BLOCKED, PENDING_REVIEW, REMOVED, TRUSTED, Definition
@@ -96,13 +96,58 @@ async def approve(unit: Unit, definition_id: str, full: str) -> Definition:
     What vanished while it was blocked becomes `removed`, and trusted when an observation lists exactly this again.
     """
     current = await _locked(unit, definition_id)
+    return await _set(unit, current, status=_approved(current, full), approved_full=full)
+
+
+Before = Definition | None
+After = Definition | Refused
+
+
+async def approve_many(unit: Unit, shown: Mapping[str, str]) -> dict[str, tuple[Before, After]]:
+    """The same for many tools, by public name → hash: for each name what it was, and what it is now or why not."""
+    known = await _locked_tools(unit, shown)
+    answer = {name: (known.get(name), _judged(known.get(name), full)) for name, full in shown.items()}
+    approved = [after for _, after in answer.values() if isinstance(after, Definition)]
+    if not approved:
+        return answer
+    revision = await unit.bump(AGGREGATE)
+    statement = update(definitions).where(definitions.c.tenant == unit.tenant, definitions.c.id == bindparam("row"))
+    statement = statement.values(
+        status=bindparam("new_status"), approved_full=bindparam("new_full"), revision=revision
+    )  # fmt: skip
+    for chunk in rows.chunks(approved):
+        values = [{"row": one.id, "new_status": one.status, "new_full": one.approved_full} for one in chunk]
+        await unit.execute(statement, values)
+    return answer
+
+
+async def _locked_tools(unit: Unit, names: Iterable[str]) -> dict[str, Definition]:
+    found: dict[str, Definition] = {}
+    for chunk in rows.chunks(sorted(map(key_of, names))):
+        condition = (definitions.c.kind == "tool") & definitions.c.public_key.in_(chunk)
+        statement = rows.own(unit, definitions, condition).order_by(definitions.c.id).with_for_update()
+        found.update({one.public_name: one for one in await rows.many(unit, statement, build)})
+    return found
+
+
+def _judged(current: Definition | None, full: str) -> After:
+    try:
+        if current is None:
+            raise Refused("not_found", "There is no tool of this name.")
+        return msgspec.structs.replace(current, status=_approved(current, full), approved_full=full)
+    except Refused as refused:
+        return refused
+
+
+def _approved(current: Definition, full: str) -> str:
+    """The status that approving this hash leads to."""
     if current.status == REMOVED:
         raise Refused("validation", "The server no longer offers this tool, so there is nothing to approve.")
     if current.quarantined:
         raise Refused("validation", f"This definition can never be trusted: {current.quarantined}.")
     if current.full != full:
         raise Refused("stale_hash")
-    return await _set(unit, current, status=TRUSTED if current.listed else REMOVED, approved_full=full)
+    return TRUSTED if current.listed else REMOVED
 
 
 async def block(unit: Unit, definition_id: str) -> Definition:

@@ -6,7 +6,6 @@ its definitions as they were; a definition that vanished is judged by the transi
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import Any
 
 import msgspec
 from sqlalchemy import bindparam, insert, select, update
@@ -17,7 +16,7 @@ from callgate.model.definition import Definition, Observation, Observed
 from callgate.model.upstream import UpstreamState
 from callgate.store import definitions as catalogue
 from callgate.store import states, upstreams
-from callgate.store.rows import live
+from callgate.store.rows import chunks, live
 from callgate.store.schema import definition_versions, definitions, key_of, public_names
 from callgate.store.unit import Unit
 from callgate.store.upsert import insert_or
@@ -26,7 +25,6 @@ from callgate.wire import names
 Transition = Callable[[Definition | None, Observed | None], str]
 """(what is known, what was just seen) → the new status; one of the two is never None."""
 
-_CHUNK = 500
 _NAMED = ("tool", "prompt")  # the kinds whose public names are prefixed and unique
 
 
@@ -167,15 +165,9 @@ def _candidate(upstream: str, name: str, offset: int) -> str:
     return found
 
 
-def _chunks(values: Iterable[Any]) -> Iterable[list[Any]]:
-    rest = list(values)
-    for start in range(0, len(rest), _CHUNK):
-        yield rest[start : start + _CHUNK]
-
-
 async def _live_public_names(unit: Unit, kind: str, wanted: Iterable[str]) -> set[str]:
     found: set[str] = set()
-    for chunk in _chunks(key_of(name) for name in wanted):
+    for chunk in chunks(key_of(name) for name in wanted):
         statement = select(definitions.c.public_key).where(
             definitions.c.tenant == unit.tenant,
             definitions.c.kind == kind,
@@ -189,7 +181,7 @@ async def _live_public_names(unit: Unit, kind: str, wanted: Iterable[str]) -> se
 async def _owners(unit: Unit, kind: str, folded: Sequence[str]) -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     table = public_names.c
-    for chunk in _chunks(folded):
+    for chunk in chunks(folded):
         statement = select(table.folded, table.public_name, table.owner).where(
             table.tenant == unit.tenant, table.kind == kind, table.folded.in_(chunk)
         )
@@ -201,12 +193,12 @@ async def _owners(unit: Unit, kind: str, folded: Sequence[str]) -> dict[str, tup
 
 
 async def _insert_absent(unit: Unit, rows: list[dict[str, str]]) -> None:
-    for chunk in _chunks(rows):
+    for chunk in chunks(rows):
         await unit.execute(insert_or(unit.postgresql, public_names).on_conflict_do_nothing(), chunk)
 
 
 async def _insert(unit: Unit, fresh: list[Definition]) -> None:
-    for chunk in _chunks(fresh):
+    for chunk in chunks(fresh):
         values = [
             msgspec.structs.asdict(item) | {"name_key": key_of(item.name), "public_key": key_of(item.public_name)}
             for item in chunk
@@ -218,7 +210,7 @@ async def _update(unit: Unit, changed: list[Definition]) -> None:
     columns = ("status", "raw", "core", "full", "quarantined", "last_seen", "listed", "revision")
     statement = update(definitions).where(definitions.c.tenant == unit.tenant, definitions.c.id == bindparam("row"))
     statement = statement.values({name: bindparam(f"new_{name}") for name in columns})
-    for chunk in _chunks(changed):
+    for chunk in chunks(changed):
         values = [{"row": item.id} | {f"new_{name}": getattr(item, name) for name in columns} for item in chunk]
         await unit.execute(statement, values)
 
@@ -230,7 +222,7 @@ async def _keep_versions(unit: Unit, current: list[Definition]) -> None:
         index_elements=[table.c.tenant, table.c.definition, table.c.full],
         set_={"last_seen": statement.excluded.last_seen},
     )
-    for chunk in _chunks(current):
+    for chunk in chunks(current):
         values = [
             {
                 "tenant": item.tenant, "definition": item.id, "full": item.full, "core": item.core, "raw": item.raw,

@@ -3,7 +3,8 @@
 Rows that are deleted stay, marked, and carry the revision of their deletion; that is how replicas learn of it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,6 +15,7 @@ from callgate.store.unit import Unit
 T = TypeVar("T")
 Build = Callable[[Row[Any]], T]
 MAX_PAGE = 1000
+_CHUNK = 500
 encode_json = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -50,6 +52,13 @@ async def one(unit: Unit, statement: Select[Any], build: Build[T]) -> T | None:
 
 async def many(unit: Unit, statement: Select[Any], build: Build[T]) -> tuple[T, ...]:
     return tuple(build(row) for row in await unit.execute(statement))
+
+
+def chunks(values: Iterable[T]) -> Iterator[list[T]]:
+    """The values in lists of at most 500: a statement takes only so many parameters."""
+    rest = iter(values)
+    while chunk := list(islice(rest, _CHUNK)):
+        yield chunk
 
 
 async def pairs(unit: Unit, statement: Select[Any]) -> dict[str, Any]:
