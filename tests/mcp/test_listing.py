@@ -51,6 +51,28 @@ def test_the_second_owner_of_a_uri_is_wrapped() -> None:
     assert names(snapshot(double), None, "resource") == ["file:///notes", "gw+mail:file:///notes"]
 
 
+def test_a_resource_that_looks_wrapped_and_one_behind_a_quarantined_owner_are_wrapped() -> None:
+    hidden = msgspec.structs.replace(definition(FILES, "x://a", kind="resource"), quarantined="it is not valid UTF-8")
+    more = [definition(MAIL, uri, kind="resource") for uri in ("x://a", "ui://gw+files/v", "gw+files:file:///notes")]
+    assert names(snapshot(hidden, *more), None, "resource") == [
+        "file:///notes", "gw+mail:gw+files:file:///notes", "gw+mail:x://a", "ui://gw+mail/gw+files/v",
+    ]  # fmt: skip
+
+
+def test_the_interface_of_a_tool_is_named_as_it_can_be_read() -> None:
+    tools = [definition(one, "show", _meta={"ui": {"resourceUri": "ui://v", "x": 1}, "y": 2}) for one in (FILES, MAIL)]
+    known = snapshot(*tools, *(definition(one, "ui://v", kind="resource") for one in (FILES, MAIL)))
+    listed = listing.entries(known, ANA, None, "tool")
+    page = json.loads(listing.page(listed, listing.open_cursor("", SEALER, ANA, "tool", None), SEALER, b"tools"))
+    metas = {tool["name"]: tool.get("_meta") for tool in page["tools"]}
+    assert metas["files__show"] == {"ui": {"resourceUri": "ui://v", "x": 1}, "y": 2}
+    assert metas["mail__show"] == {"ui": {"resourceUri": "ui://gw+mail/v", "x": 1}, "y": 2}
+    alone = snapshot(*tools, definition(MAIL, "ui://v", kind="resource"))
+    assert listing.digest(listed) != listing.digest(listing.entries(alone, ANA, None, "tool"))
+    (own,) = [entry for entry in listing.entries(known, ANA, "mail", "tool") if entry.public == "show"]
+    assert own.apps == ()
+
+
 def test_a_page_keeps_raw_definitions_but_for_the_name() -> None:
     odd = definition(FILES, "odd", big=9007199254740993, _meta={"a": None})
     listed = listing.entries(snapshot(odd), ANA, None, "tool")

@@ -16,7 +16,7 @@ import msgspec
 
 from callgate import clock
 from callgate.call import decide as rules
-from callgate.call import inspect, notices, record, rounds, state
+from callgate.call import inspect, links, notices, record, rounds, state
 from callgate.call.model import (
     Abort,
     AnswerUpstream,
@@ -242,7 +242,12 @@ class Call:
         kind = inspect.result_outcome(event.raw)
         if kind == "input_required":
             return self._input_required(event.raw)
-        return self._close(kind, Finish("result", event.raw))
+        return self._close(kind, Finish("result", self._public(event.raw)))
+
+    def _public(self, raw: bytes) -> bytes:
+        """The result as this client can go on with it."""
+        target = self._target
+        return links.rewritten(self._snapshot, self.request, target.upstream, raw) if target is not None else raw
 
     def _input_required(self, raw: bytes) -> Effects:
         questions, upstream_state = rounds.asked(raw)

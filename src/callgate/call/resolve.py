@@ -18,9 +18,8 @@ from callgate.fleet.snapshot import Snapshot
 from callgate.model.caller import Caller
 from callgate.model.definition import BLOCKED, DRIFT_DETECTED, PENDING_REVIEW, REMOVED, TRUSTED, Definition
 from callgate.model.upstream import Upstream
-from callgate.wire import eras, jsonrpc
+from callgate.wire import eras, jsonrpc, uris
 
-WRAPPED = "gw+"  # gw+<upstream>:<uri> names the resource of one upstream where two have the same URI
 _PROGRESS = "progressToken"
 _NEVER_UPSTREAM = eras.ENVELOPE_KEYS | eras.CLIENT_PRIVATE_KEYS | {_PROGRESS}
 _EXPRESSION = re.compile(r"\{[^{}]*\}")
@@ -86,8 +85,8 @@ def catalogued(snapshot: Snapshot, request: Request) -> Target | None:
     """What a refused request names, whatever its status and whoever may see it: for the record alone."""
     kind = {"tools/call": "tool", "prompts/get": "prompt"}.get(request.method, "resource")
     scope, name = request.scope, request.name
-    if scope is None and name.startswith(WRAPPED) and kind == "resource":
-        scope, _, name = name.removeprefix(WRAPPED).partition(":")
+    if scope is None and kind == "resource":
+        scope, name = uris.unwrapped(name) or (None, name)
     if scope is None and kind != "resource":
         found = [(snapshot.tools if kind == "tool" else snapshot.prompts).get(name)]
     else:
@@ -159,14 +158,13 @@ def owner_of(
     visible = visible_upstreams(snapshot, caller, scope)
     named = scope is not None
     own = uri
-    if not named and uri.startswith(WRAPPED):
-        slug, _, own = uri.removeprefix(WRAPPED).partition(":")
+    wrapped = None if named else uris.unwrapped(uri)
+    if wrapped is not None:
+        slug, own = wrapped
         named, visible = True, [upstream for upstream in visible if upstream.name == slug and own]
-    for kind in ("resource", "template"):
-        for upstream in visible:
-            definition = _of(snapshot, upstream).get((kind, own))
-            if definition is not None and definition.status not in (BLOCKED, REMOVED):
-                return upstream, own, definition
+    listed = _listed(snapshot, visible, own)
+    if listed is not None:
+        return listed[0], own, listed[1]
     open_ = [upstream for upstream in visible if not _blocked(snapshot, upstream, own)]
     for upstream in open_:
         definition = _by_template(snapshot, upstream, own, (PENDING_REVIEW, TRUSTED, DRIFT_DETECTED))
@@ -175,6 +173,21 @@ def owner_of(
     if named and open_ and len(own) <= LONGEST_URI and not _by_template(snapshot, open_[0], own, (BLOCKED,)):
         return open_[0], own, None
     raise Refused("unknown_resource", data={"uri": uri})
+
+
+def lists(snapshot: Snapshot, visible: list[Upstream], uri: str) -> Upstream | None:
+    """The upstream that owns a URI because it lists it, as it is, as a resource or template."""
+    found = _listed(snapshot, visible, uri)
+    return found[0] if found is not None else None
+
+
+def _listed(snapshot: Snapshot, visible: list[Upstream], own: str) -> tuple[Upstream, Definition] | None:
+    for kind in ("resource", "template"):
+        for upstream in visible:
+            definition = _of(snapshot, upstream).get((kind, own))
+            if definition is not None and definition.status not in (BLOCKED, REMOVED):
+                return upstream, definition
+    return None
 
 
 def _of(snapshot: Snapshot, upstream: Upstream) -> Mapping[tuple[str, str], Definition]:

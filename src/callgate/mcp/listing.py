@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from callgate.call import resolve
+from callgate.call import links, resolve
 from callgate.call.state import Sealer
 from callgate.errors import Refused
 from callgate.fleet.snapshot import Snapshot
@@ -19,7 +19,7 @@ from callgate.model.caller import Caller
 from callgate.model.definition import BLOCKED, REMOVED, Definition
 from callgate.model.upstream import Upstream
 from callgate.policy.evaluate import decide
-from callgate.wire import jsonrpc
+from callgate.wire import jsonrpc, uris
 
 PAGE_ITEMS = 1000
 PAGE_BYTES = 1024 * 1024
@@ -40,6 +40,7 @@ class Entry(msgspec.Struct, frozen=True):
 
     public: str
     definition: Definition
+    apps: tuple[tuple[str, str], ...] = ()  # URIs of its user interface, where the public ones differ
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
@@ -60,12 +61,17 @@ def entries(snapshot: Snapshot, caller: Caller, scope: str | None, kind: str) ->
     """Everything of one kind that this caller may see here, in a stable order."""
     found: list[Entry] = []
     taken: set[str] = set()
-    for upstream in resolve.visible_upstreams(snapshot, caller, scope):
+    visible = resolve.visible_upstreams(snapshot, caller, scope)
+    for upstream in visible:
         for (its_kind, name), definition in snapshot.by_upstream.get(upstream.id, {}).items():
-            if its_kind == kind and _listed(snapshot, caller, upstream, definition):
+            if its_kind != kind:
+                continue
+            if _listed(snapshot, caller, upstream, definition):
                 public = _public(definition, upstream, name, scope, taken)
-                taken.add(public)
-                found.append(Entry(public, definition))
+                apps = links.app_uris(definition.raw) if kind == "tool" and scope is None else ()
+                found.append(Entry(public, definition, _renamed(snapshot, visible, upstream, apps) if apps else ()))
+            if definition.status not in (BLOCKED, REMOVED):
+                taken.add(name)  # reads go to the first owner, even to one that a client could not list
     found.sort(key=lambda entry: entry.public)
     return found
 
@@ -80,20 +86,30 @@ def _listed(snapshot: Snapshot, caller: Caller, upstream: Upstream, definition: 
     return decision.effect != "deny"
 
 
+def _renamed(
+    snapshot: Snapshot, visible: list[Upstream], upstream: Upstream, apps: tuple[str, ...]
+) -> tuple[tuple[str, str], ...]:
+    named = ((own, links.public_app(snapshot, visible, upstream, own)) for own in apps)
+    return tuple((own, public) for own, public in named if own != public)
+
+
 def _public(definition: Definition, upstream: Upstream, name: str, scope: str | None, taken: set[str]) -> str:
     if scope is not None:
         return name
     if definition.kind in ("tool", "prompt"):
         return definition.public_name
-    return name if name not in taken else f"{resolve.WRAPPED}{upstream.name}:{name}"
+    own = name not in taken and uris.unwrapped(name) is None
+    return name if own else uris.wrapped(upstream.name, name)
 
 
 @lru_cache(maxsize=32768)
-def _shown(raw: bytes, member: str, public: str) -> bytes:
+def _shown(raw: bytes, member: str, public: str, apps: tuple[tuple[str, str], ...]) -> bytes:
     fields = jsonrpc.members(raw)
-    if jsonrpc.text(fields.get(member, b"")) == public:
+    if not apps and jsonrpc.text(fields.get(member, b"")) == public:
         return raw
     fields[member] = msgspec.Raw(jsonrpc.encoded(public))
+    if apps:
+        links.with_apps(fields, dict(apps))
     return jsonrpc.joined(fields)
 
 
@@ -107,7 +123,7 @@ def page(listed: list[Entry], cursor: Cursor, sealer: Sealer, member: bytes) -> 
             following = msgspec.structs.replace(cursor, after=last)
             more = jsonrpc.encoded(sealer.seal(_pack(following)))
             return b'{"%b":[%b],"nextCursor":%b}' % (member, b",".join(items), more)
-        raw = _shown(entry.definition.raw, _NAMED[entry.definition.kind], entry.public)
+        raw = _shown(entry.definition.raw, _NAMED[entry.definition.kind], entry.public, entry.apps)
         items.append(raw)
         size += len(raw)
         last = entry.public
@@ -134,5 +150,6 @@ def digest(listed: list[Entry]) -> str:
     """Changes exactly when the list a caller sees changes."""
     seen = hashlib.sha256()
     for entry in listed:
-        seen.update(f"{entry.public}\0{entry.definition.full}\n".encode("utf-8", "surrogatepass"))
+        parts = (entry.public, entry.definition.full, *(public for _, public in entry.apps))
+        seen.update(("\0".join(parts) + "\n").encode("utf-8", "surrogatepass"))
     return seen.hexdigest()
