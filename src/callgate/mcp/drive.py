@@ -21,7 +21,7 @@ from callgate.wire import jsonrpc
 
 RECORD_SECONDS = 5.0
 KEEP_ALIVE_SECONDS = 10.0
-_WINDOW = 16  # exchange events taken but not yet handled
+_WINDOW = 1  # events that may wait in the inbox before the exchange is asked for another; one may be 256 KB
 _LAST = (Answered, Ended, Failed)
 _FROM_UPSTREAM = (*_LAST, Notice, Ask, Piece)
 
@@ -35,8 +35,10 @@ class Drive:
         self._reply = reply
         self._inbox: deque[object] = deque()
         self._wake = asyncio.Event()
-        self._room = asyncio.Semaphore(_WINDOW)
+        self._room = asyncio.Event()
+        self._room.set()
         self._exchange: Exchange | None = None
+        self._adopted = False  # an exchange of the fast path has events to come
         self._reader: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._expected: set[str] = set()
@@ -45,6 +47,8 @@ class Drive:
         """Put an event into the inbox; callable from anywhere on the loop."""
         self._inbox.append(event)
         self._wake.set()
+        if len(self._inbox) >= _WINDOW:
+            self._room.clear()
 
     async def run(self) -> None:
         """Drive the machine to its end. The exchange and every helper task are given back."""
@@ -54,14 +58,20 @@ class Drive:
         finally:
             await self._clean_up()
 
-    async def take_over(self, exchange: Exchange | None, effects: m.Effects) -> None:
-        """Go on with a call that the fast path began: what is left to do, then the exchange's further events."""
+    def adopt(self, exchange: Exchange | None) -> None:
+        """Take over the exchange of a call that the fast path began. At once: what comes from here on waits in the
+        exchange, which holds its source back."""
         self._exchange = exchange
         if exchange is not None:
+            self._adopted = not exchange.over
             exchange.sink = None
+
+    async def take_over(self, effects: m.Effects) -> None:
+        """Go on with that call: what is left to do, then the exchange's further events."""
+        exchange = self._exchange
         try:
             await self._do_all(effects)
-            if exchange is not None and self._exchange is exchange and not exchange.over:
+            if self._adopted and self._exchange is exchange:
                 self._read()
             await self._run_on()
         finally:
@@ -69,10 +79,7 @@ class Drive:
 
     async def _run_on(self) -> None:
         while self._call.phase != DONE:
-            event = await self._next()
-            await self._do_all(self._call.on(event))
-            if isinstance(event, _FROM_UPSTREAM):
-                self._room.release()
+            await self._do_all(self._call.on(await self._next()))
 
     async def _next(self) -> object:
         while not self._inbox:
@@ -82,7 +89,10 @@ class Drive:
                     await self._wake.wait()
             except TimeoutError:
                 await self._reply.keep_alive()
-        return self._inbox.popleft()
+        event = self._inbox.popleft()
+        if len(self._inbox) < _WINDOW:
+            self._room.set()
+        return event
 
     async def _do_all(self, effects: m.Effects) -> None:
         for effect in effects:
@@ -167,7 +177,7 @@ class Drive:
         try:
             events = aiter(exchange)
             while not isinstance(event, _LAST):
-                await self._room.acquire()  # first: an event that was taken is never lost to a cancelled wait
+                await self._room.wait()  # first: an event that was taken is never lost to a cancelled wait
                 event = await anext(events, Failed("upstream_broke_off"))
                 self.post(event)
         except Refused as refused:

@@ -177,6 +177,7 @@ class FastCall:
             _RawSend(self._door), self._posted.id, self._posted.method, self._posted.era, self._posted.may_stream
         )
         self._drive = Drive(self._context, self._call, reply)
+        self._drive.adopt(self._exchange)
         lost = m.Cancelled() if self._posted.era == eras.MODERN else m.PeerLost()
 
         def gone() -> None:
@@ -188,7 +189,7 @@ class FastCall:
 
     async def _go_on(self, drive: Drive, effects: m.Effects) -> None:
         try:
-            await drive.take_over(self._exchange, effects)
+            await drive.take_over(effects)
         except BrokenOff:
             self._door.cut()
         finally:

@@ -11,7 +11,8 @@ from callgate.errors import Refused
 from callgate.upstreams.exchange import Answered, Ask, Ended, Event, Failed, Notice, Piece, Sink
 
 _LAST = (Answered, Ended, Failed)
-_HIGH, _LOW = 1024 * 1024, 256 * 1024  # bytes of events that may wait for the reader
+_HIGH, _LOW = 128 * 1024, 64 * 1024  # bytes of events that may wait for the reader, where the source can be held back
+_MOST_NOTICES = 1024 * 1024  # bytes that may wait before notices are dropped, where it cannot
 NO_ROOTS = b'{"result":{"roots":[]}}'
 NOBODY_TO_ASK = b'{"error":{"code":-32601,"message":"Nobody can be asked this now."}}'
 
@@ -39,7 +40,7 @@ class Inbox:
         if self.sink is not None:
             self.sink(event)
             return
-        if isinstance(event, Notice) and self._waiting > _HIGH and not self._can_pause:
+        if isinstance(event, Notice) and self._waiting > _MOST_NOTICES and not self._can_pause:
             return
         self._events.append(event)
         self._waiting += _size(event)

@@ -125,8 +125,12 @@ async def _echo_request(call: Call) -> None:
     await call.reply(json.dumps({"content": [{"type": "text", "text": text}], "structuredContent": seen}).encode())
 
 
+def _progress_token(call: Call) -> bytes:
+    return json.dumps(((call.message.get("params") or {}).get("_meta") or {}).get("progressToken")).encode()
+
+
 async def _notify(call: Call) -> None:
-    token = json.dumps(((call.message.get("params") or {}).get("_meta") or {}).get("progressToken")).encode()
+    token = _progress_token(call)
     await call.connection.head(200, EVENTS)
     if token != b"null":
         for progress in (b"0.10", b"1", b"9007199254740993"):
@@ -210,6 +214,13 @@ async def _big_sse(call: Call) -> None:
     await call.connection.end()
 
 
+async def _big_after_progress(call: Call) -> None:
+    await call.connection.head(200, EVENTS)
+    await call.event(_note(b"notifications/progress", b'{"progressToken":%b,"progress":1}' % _progress_token(call)))
+    await call.event(envelope(call.id, call.finish(data.big_result(BIG))))
+    await call.connection.end()
+
+
 async def _big_sse_lines(call: Call) -> None:
     await call.connection.head(200, EVENTS)
     lines = b"".join(b"data: " + line + b"\n" for line in _pretty(call).split(b"\n"))
@@ -243,10 +254,20 @@ async def _drip(call: Call) -> None:
         await asyncio.sleep(0.005)
 
 
-async def _half(call: Call) -> None:
-    body = envelope(call.id, call.finish(data.big_result(100_000)))
+async def _half(call: Call, size: int = 100_000) -> bytes:
+    """Write the first half of an answer; the other one."""
+    body = envelope(call.id, call.finish(data.big_result(size)))
     await call.connection.head(200, JSON, length=len(body))
     await call.connection.write(body[: len(body) // 2])
+    return body[len(body) // 2 :]
+
+
+async def _wait_in_result(call: Call) -> None:
+    wanted = (call.message.get("params") or {}).get("arguments") or {}
+    rest = await _half(call, int(wanted.get("size", BIG)))
+    if await call.connection.until_gone(call.server.released.wait()):
+        raise Gone
+    await call.connection.write(rest)
 
 
 async def _hang_in_result(call: Call) -> None:
@@ -329,9 +350,11 @@ ACTS: dict[str, Callable[[Call], Awaitable[None]]] = {
     "big_pretty": _big_pretty,
     "big_sse": _big_sse,
     "big_sse_lines": _big_sse_lines,
+    "big_after_progress": _big_after_progress,
     "sse_crlf": _sse_crlf,
     "chunked_odd": _chunked_odd,
     "drip": _drip,
+    "wait_in_result": _wait_in_result,
     "hang_in_result": _hang_in_result,
     "die_in_result": _die_in_result,
     "die_before_result": _die_before_result,
