@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from callgate.mcp import door
 from tests.mcp.lab import Lab
 from tests.support.waiting import until
 from tests.upstreams.scripted import Answering, Asked, reply
@@ -227,6 +228,39 @@ async def test_an_upstream_that_stops_in_the_middle_of_a_large_result_breaks_the
             await answer.body()
         (outcome,) = await lab.outcomes(upstream)
         assert outcome == ("upstream_failed", "upstream_broke_off")
+
+
+@pytest.mark.parametrize("connection", ["keep-alive", "keep-alive, x-ordinary"])
+async def test_a_client_that_stops_reading_gives_the_upstream_free(
+    lab: Lab, connection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = asyncio.Event()
+
+    async def call(asked: Asked, answering: Answering) -> None:
+        if asked.rpc["params"].get("arguments"):
+            await answering.result(asked, {"content": []})
+            return
+        await answering.stream(kind="application/json")
+        await answering.chunk(b'{"jsonrpc":"2.0","id":%b,"result":{"content":["' % asked.id)
+        try:
+            while True:  # never ends; whoever writes waits for the gateway, and that for its client
+                await answering.chunk(b"x" * 100_000)
+        except ConnectionError:
+            gone.set()
+
+    async with asyncio.timeout(30), lab.upstream(call, modern=True) as upstream:
+        warm = await lab.client().modern("tools/call", {"name": upstream.tool, "arguments": {"short": True}})
+        assert "content" in (await warm.last())["result"]
+        monkeypatch.setattr(door, "_STALL_SECONDS", 0.2)
+        answer = await lab.client().modern("tools/call", {"name": upstream.tool}, Connection=connection)
+        assert answer.status == 200
+        answer._reader._transport.pause_reading()  # type: ignore[attr-defined]  # the client reads no more
+        await gone.wait()
+
+        async def recorded() -> bool:
+            return await lab.outcomes(upstream) == [("result", ""), ("cancelled", "cancelled")]
+
+        await until(recorded)
 
 
 async def test_calls_above_the_limit_of_a_person_are_refused_at_once(lab: Lab) -> None:

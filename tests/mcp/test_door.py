@@ -9,7 +9,9 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from callgate.mcp import door as door_module
 from callgate.mcp.door import Door, Head, Taker, read_head
+from tests.support.waiting import until
 
 REQUEST = b"POST /mcp HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -77,6 +79,29 @@ async def test_a_client_that_does_not_read_gets_no_further_answers_made_for_it()
         assert door.flow.write_paused
         await reader.readexactly(size - size // 4)
         await taken.get()
+
+
+async def test_a_client_that_stops_reading_is_cut_off_and_one_that_reads_slowly_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(door_module, "_STALL_SECONDS", 0.05)
+    taken: asyncio.Queue[Door] = asyncio.Queue()
+
+    def take(door: Door, head: Head, body: bytes) -> bool:
+        taken.put_nowait(door)
+        return True
+
+    async def cut() -> bool:
+        return door.transport.is_closing()
+
+    async with asyncio.timeout(30), listening(take) as (_, writer):
+        writer.write(REQUEST)
+        door = await taken.get()
+        door._still_reads(door.transport.get_write_buffer_size() + door_module._STALL_BYTES)
+        assert not await cut()
+        door._stop_watching()
+        door.transport.write(bytes(32 * 1024 * 1024))
+        await until(cut)
 
 
 async def test_what_is_not_taken_goes_to_the_ordinary_edge_on_the_same_connection() -> None:

@@ -18,6 +18,7 @@ _START = re.compile(rb"POST ([!-~]{1,1024}) HTTP/1\.1\r\n((?:[!#$%&'*+\-.^_`|~0-
 _FIELD = re.compile(rb"([^:\r\n]++):([^\r\n]*+)\r\n")
 _MAX_HEAD = 64 * 1024
 _HEAD_SECONDS = 30.0  # a request that is not whole by then ends the connection
+_STALL_SECONDS, _STALL_BYTES = 60.0, 60_000  # who takes less of what waits for it holds an upstream up: it is cut off
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _MAX_BODY = 256 * 1024
 _NOT_HERE = frozenset({"transfer-encoding", "expect", "upgrade", "connection"})
@@ -67,6 +68,7 @@ class Door(HttpToolsProtocol):
         self._busy = False  # a fast call is in flight
         self._closing = False
         self._timer: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
         self.on_lost: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -172,9 +174,30 @@ class Door(HttpToolsProtocol):
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 
+    def pause_writing(self) -> None:
+        """The client does not read as fast as it is written to."""
+        super().pause_writing()
+        self._watch_reader()
+
+    def _watch_reader(self) -> None:
+        unread = self.transport.get_write_buffer_size()
+        self._stall = self.loop.call_later(_STALL_SECONDS, self._still_reads, unread)
+
+    def _still_reads(self, unread: int) -> None:
+        if unread - self.transport.get_write_buffer_size() < _STALL_BYTES:
+            self.cut()
+        else:
+            self._watch_reader()
+
+    def _stop_watching(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+
     def resume_writing(self) -> None:
         """The client reads again."""
         super().resume_writing()
+        self._stop_watching()
         if self._buffer and not self._busy:
             self._go_on()
 
@@ -199,6 +222,7 @@ class Door(HttpToolsProtocol):
         """The client went away; a fast call in flight is told."""
         lost, self.on_lost = self.on_lost, None
         self._disarm()
+        self._stop_watching()
         super().connection_lost(exc)
         if lost is not None:
             lost()
