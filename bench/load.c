@@ -1,10 +1,11 @@
 /* A closed-loop HTTP/1.1 load generator for the benchmark: one thread, epoll, keep-alive, one request in flight a
  * connection. Every answer is checked: status 200, the whole body read, the marker and the request's own id in it.
  *
- * usage: load PORT CONNECTIONS REQUESTS HEAD_FILE BODY_FILE MARKER
+ * usage: load PORT CONNECTIONS REQUESTS HEAD_FILE BODY_FILE MARKER [TOKENS_FILE]
  *
  * HEAD_FILE holds the request line and headers without Content-Length; BODY_FILE the JSON with @ID@ where the id goes
- * (always ten digits). Prints one JSON line: requests, errors, seconds, p50_us, p99_us. */
+ * (always ten digits). With TOKENS_FILE (one token a line, all of one length) the head holds @TOKEN@, and each request
+ * carries the next token. Prints one JSON line: requests, errors, seconds, p50_us, p99_us. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -24,6 +25,8 @@ struct line { int fd; long id; double sent; size_t used; char in[IN_BYTES]; };
 static char head[8192], body[65536], request[80000];
 static char *id_at;
 static size_t request_size;
+static char *token_at, *tokens; /* where the token goes, and all tokens, each with a line feed */
+static size_t token_size, token_count, next_token;
 static const char *marker;
 static long next_id = 1000000000, done, errors, wanted;
 static uint32_t *times;
@@ -36,6 +39,20 @@ static void slurp(const char *path, char *to, size_t size) {
     size_t n = fread(to, 1, size - 1, file);
     to[n] = 0;
     fclose(file);
+}
+
+/* Puts the first token into the head, so that sizes are known. */
+static void read_tokens(const char *path) {
+    static char swapped[8192];
+    tokens = calloc(1, 1u << 20);
+    slurp(path, tokens, 1u << 20);
+    token_size = strcspn(tokens, "\n");
+    token_count = strlen(tokens) / (token_size + 1);
+    char *at = strstr(head, "@TOKEN@");
+    if (!at || !token_count) { fprintf(stderr, "load: no @TOKEN@ in the head, or no tokens\n"); exit(2); }
+    sprintf(swapped, "%.*s%.*s%s", (int)(at - head), head, (int)token_size, tokens, at + 7);
+    token_at = request + (at - head);
+    strcpy(head, swapped);
 }
 
 static void prepare(void) {
@@ -54,6 +71,7 @@ static void fire(struct line *line) {
     line->id = next_id++;
     sprintf(digits, "%010ld", line->id);
     memcpy(id_at, digits, 10);
+    if (token_at) memcpy(token_at, tokens + (next_token++ % token_count) * (token_size + 1), token_size);
     line->used = 0;
     line->sent = now();
     if (send(line->fd, request, request_size, MSG_NOSIGNAL) != (ssize_t)request_size) { perror("load: send"); exit(1); }
@@ -91,12 +109,13 @@ static int by_size(const void *a, const void *b) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 7) { fprintf(stderr, "usage: load PORT CONNECTIONS REQUESTS HEAD BODY MARKER\n"); return 2; }
+    if (argc != 7 && argc != 8) { fprintf(stderr, "usage: load PORT CONNECTIONS REQUESTS HEAD BODY MARKER [TOKENS]\n"); return 2; }
     int connections = atoi(argv[2]);
     wanted = atol(argv[3]);
     slurp(argv[4], head, sizeof head);
     slurp(argv[5], body, sizeof body);
     marker = argv[6];
+    if (argc == 8) read_tokens(argv[7]);
     prepare();
     times = calloc((size_t)wanted, sizeof *times);
     int poll = epoll_create1(0), one = 1;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# make bench: direct, nginx and Callgate in one run (bench/). ARGS go to it, such as --quick.
+# make bench: nginx, other gateways and Callgate in one run (bench/). ARGS go to it, such as --quick.
 . "$(dirname "$0")/lib.sh"
 scripts/setup.sh run
-need_packages gcc libc6-dev nginx-light util-linux
-exec .venv/bin/python bench/run.py "$@"
+need_packages gcc libc6-dev nginx-light util-linux postgresql
+scripts/peers.sh bench-node py-fastmcp >/dev/null
+exec .venv/bin/python -m bench "$@"

@@ -5,6 +5,8 @@ kind="${1:-dev}"
 
 main() {
   local stamp uv lock=runtime
+  # what `dev` made stays so, also where the locks have changed since
+  [ -f "$BUILD/stamps/venv-dev" ] && [ -d .venv ] && kind=dev
   [ "$kind" = dev ] && lock=dev
   stamp="$(stamp_of venv requirements/dev.txt pyproject.toml)"
   # a development environment holds all that a run needs
