@@ -7,21 +7,28 @@ scanners can recognise them; only their SHA-256 is ever stored.
 
 import hashlib
 import re
+from functools import lru_cache
 
 from callgate import clock
 
 TOKEN_PREFIX = "cgt_"  # noqa: S105  a public prefix, not a secret
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
-_SHIFTS = tuple(range(120, -1, -10))
+_SHIFTS = tuple(range(70, -1, -10))
 _TOKEN = re.compile(r"cgt_[A-Za-z0-9_-]{43}")
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]|_(?!_)){0,30}[a-z0-9]|[a-z0-9]")
 
 
 def new_id(prefix: str) -> str:
     """A fresh row id such as `ups_01jd…`; ids made later sort later (to the millisecond)."""
-    value = (int(clock.now() * 1000) << 80) | int.from_bytes(clock.random_bytes(10), "big")
-    return f"{prefix}_{''.join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])}"
+    random = int.from_bytes(clock.random_bytes(10), "big")
+    rest = "".join([_PAIRS[random >> shift & 1023] for shift in _SHIFTS])
+    return f"{prefix}_{_time_part(int(clock.now() * 1000))}{rest}"
+
+
+@lru_cache(maxsize=2)
+def _time_part(milliseconds: int) -> str:
+    return "".join([_PAIRS[milliseconds >> shift & 1023] for shift in range(40, -1, -10)])
 
 
 def new_token() -> str:

@@ -172,20 +172,15 @@ async def test_a_failed_opening_is_not_remembered() -> None:
 # -- conversations -----------------------------------------------------------------------------------------------------
 
 
-async def test_the_fast_door_opens_only_on_a_warm_conversation() -> None:
-    found: asyncio.Queue[Any] = asyncio.Queue()
-    async with Scripted(Legacy(ok, capabilities={"logging": {}})).running() as server, pooled() as upstreams:
+async def test_only_an_open_conversation_of_this_peer_is_warm() -> None:
+    async with Scripted(Legacy(ok)).running() as server, pooled() as upstreams:
         upstream = at(server.url)
-        assert not upstreams.ready(upstream, peer())
-        assert upstreams.start_now(upstream, peer(), CALL, found.put_nowait) is None
-        await value(await upstreams.start(upstream, peer(), CALL))
-        assert upstreams.ready(upstream, peer())
-        assert upstreams.start_now(upstream, peer(), CALL, found.put_nowait) is not None
-        async with asyncio.timeout(10):
-            assert (await found.get()).raw == b"{}"
-        level = Sent("tools/call", b"{}", log_level="debug")
-        assert upstreams.start_now(upstream, peer(), level, found.put_nowait) is None
-        assert not upstreams.ready(upstream, peer("ben"))
+        assert upstreams.warm(upstream, peer()) is None
+        opened = await upstreams.conversation(upstream, peer())
+        assert upstreams.warm(upstream, peer()) is opened
+        assert upstreams.warm(upstream, peer("ben")) is None
+        opened.lost = True
+        assert upstreams.warm(upstream, peer()) is None
 
 
 async def test_a_changed_upstream_gets_new_conversations() -> None:

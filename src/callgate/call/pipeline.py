@@ -90,6 +90,11 @@ class Call:
         self._upstream_state = b""
         self._rounds = 0
 
+    @property
+    def target(self) -> Target | None:
+        """Where it goes, once `start` has resolved that (also where it was refused then)."""
+        return self._target
+
     def start(self) -> Effects:
         """Judge the request; the first effects are always records."""
         return self.on(_Arrived())

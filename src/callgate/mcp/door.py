@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 _START = re.compile(rb"POST ([!-~]{1,1024}) HTTP/1\.1\r\n((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[!-~\t ]*+\r\n)++)\r\n")
 _FIELD = re.compile(rb"([^:\r\n]++):([^\r\n]*+)\r\n")
 _MAX_HEAD = 64 * 1024
+_NEVER = float("inf")
 _HEAD_SECONDS = 30.0  # a request that is not whole by then ends the connection
 _STALL_SECONDS, _STALL_BYTES = 60.0, 60_000  # who takes less of what waits for it holds an upstream up: it is cut off
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -68,22 +69,32 @@ class Door(HttpToolsProtocol):
         self._busy = False  # a fast call is in flight
         self._closing = False
         self._timer: asyncio.TimerHandle | None = None
+        self._deadline = self._due = _NEVER  # when the next request has to be whole, and when the timer looks
         self._stall: asyncio.TimerHandle | None = None
         self.on_lost: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client connects; it has to send a whole request head in time."""
         super().connection_made(transport)
-        self._arm()
+        self._arm(_HEAD_SECONDS)
 
-    def _arm(self) -> None:
-        if self._timer is None:
-            self._timer = self.loop.call_later(_HEAD_SECONDS, self.timeout_keep_alive_handler)
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
+    def _arm(self, seconds: float) -> None:
+        """End the connection if no whole request has come by then; an earlier deadline stays. The timer of an earlier
+        request is not cancelled: it looks again."""
+        self._deadline = min(self._deadline, self.loop.time() + seconds)
+        if self._timer is not None and self._due > self._deadline:
             self._timer.cancel()
             self._timer = None
+        if self._timer is None:
+            self._due = self._deadline
+            self._timer = self.loop.call_at(self._due, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._deadline <= self._due:
+            self.timeout_keep_alive_handler()
+        elif self._deadline != _NEVER:
+            self._arm(_NEVER)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client: kept while a fast call runs or an answer waits to be read, tried, or handed on."""
@@ -115,14 +126,14 @@ class Door(HttpToolsProtocol):
         whole = head.size + head.length
         if len(data) < whole:
             self._head = head
-            self._arm()
+            self._arm(_HEAD_SECONDS)
             return
         self._head = None
         if len(data) > whole or not self._taken(head, data[head.size : whole]):
             self._hand_over()
 
     def _wait_for_head(self, size: int) -> None:
-        self._arm()
+        self._arm(_HEAD_SECONDS)
         if size > _MAX_HEAD:
             self.transport.write(_TOO_LARGE)
             self.transport.close()
@@ -130,7 +141,7 @@ class Door(HttpToolsProtocol):
     def _taken(self, head: Head, body: bytes) -> bool:
         """Offer the request; the buffer is kept until it is known who answers it."""
         self._busy = True
-        self._disarm()
+        self._deadline = _NEVER
         kept, self._buffer = self._buffer, b""
         self._unset_keepalive_if_required()
         if self._take is not None and self._take(self, head, body):
@@ -150,7 +161,7 @@ class Door(HttpToolsProtocol):
 
     def _hand_over(self) -> None:
         data, self._buffer, self._head = self._buffer, b"", None
-        self._disarm()
+        self._deadline = _NEVER
         super().data_received(data)
 
     def answer(self, data: bytes) -> None:
@@ -170,9 +181,7 @@ class Door(HttpToolsProtocol):
         elif self._buffer:
             self._go_on()
         else:
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+            self._arm(self.timeout_keep_alive)
 
     def pause_writing(self) -> None:
         """The client does not read as fast as it is written to."""
@@ -221,8 +230,10 @@ class Door(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client went away; a fast call in flight is told."""
         lost, self.on_lost = self.on_lost, None
-        self._disarm()
         self._stop_watching()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         super().connection_lost(exc)
         if lost is not None:
             lost()

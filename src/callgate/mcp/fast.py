@@ -10,7 +10,6 @@ from collections.abc import MutableMapping
 from typing import Any, ClassVar
 
 from callgate.call import model as m
-from callgate.call import resolve
 from callgate.call.forward import sent
 from callgate.call.identify import bearer
 from callgate.call.pipeline import Call
@@ -20,11 +19,12 @@ from callgate.mcp.context import MCPContext
 from callgate.mcp.door import Door, Head
 from callgate.mcp.drive import Drive
 from callgate.mcp.governed import governed
-from callgate.mcp.inflight import cancel_key
+from callgate.mcp.inflight import CancelKey, cancel_key
 from callgate.mcp.paths import Endpoint
 from callgate.mcp.reply import BrokenOff, Reply
 from callgate.mcp.sessions import Sessions
-from callgate.upstreams.exchange import Event, Exchange, Peer
+from callgate.upstreams.conversation import Conversation
+from callgate.upstreams.exchange import Exchange, Peer
 from callgate.wire import eras, jsonrpc
 
 _OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncache-control: no-store\r\ncontent-length: %d\r\n\r\n"
@@ -63,16 +63,25 @@ class Lane:
         snapshot = self.context.fleet.view(caller.tenant)
         level = self._sessions.level(posted.session)
         request = governed(posted, caller, endpoint, self.context.settings.durability, level)
-        definition = resolve.find(snapshot, caller, endpoint.scope, "tool", request.name)
-        if definition is None or b"x-mcp-header" in definition.raw:
-            return False
-        upstream = snapshot.upstreams[definition.upstream]
-        peer = Peer(caller.tenant, caller.person, request.session, request.capabilities, None)
-        if upstream.auth_mode != "none" or not self.context.upstreams.ready(upstream, peer):
+        call = Call(request, snapshot, self.context.place)
+        effects = call.start()  # nothing has happened yet: a call that is not for this path is begun again elsewhere
+        conversation = self._warm(call, request)
+        if conversation is None:
             return False
         self.context.slots.take(caller)
-        FastCall(self.context, door, Call(request, snapshot, self.context.place), posted, peer).begin()
+        FastCall(self.context, door, call, posted, conversation).begin(effects)
         return True
+
+    def _warm(self, call: Call, request: m.Request) -> Conversation | None:
+        """The open conversation with the upstream of a call that needs nothing else."""
+        target = call.target
+        if target is None or target.upstream.kind != "http" or target.upstream.auth_mode != "none":
+            return None
+        if target.definition is None or b"x-mcp-header" in target.definition.raw:
+            return None
+        caller = request.caller
+        peer = Peer(caller.tenant, caller.person, request.session, request.capabilities, None)
+        return self.context.upstreams.warm(target.upstream, peer)
 
     def _endpoint(self, path: str, host: str) -> Endpoint | None:
         """Paths and hosts repeat: judged once each. Bounded, since clients choose them."""
@@ -90,24 +99,32 @@ class Lane:
 class FastCall:
     """One call on the fast path."""
 
-    def __init__(self, context: MCPContext, door: Door, call: Call, posted: incoming.Posted, peer: Peer) -> None:
+    __slots__ = ("_call", "_context", "_conversation", "_door", "_drive", "_exchange", "_key", "_posted")
+
+    def __init__(
+        self, context: MCPContext, door: Door, call: Call, posted: incoming.Posted, conversation: Conversation
+    ) -> None:
         self._context = context
         self._door = door
         self._call = call
         self._posted = posted
-        self._peer = peer
+        self._conversation = conversation
         self._exchange: Exchange | None = None
         self._drive: Drive | None = None
-        self._key = cancel_key(call.request.caller, call.request.session, posted.id)
+        self._key: CancelKey | None = None
 
-    def begin(self) -> None:
-        """Start the machine."""
+    def begin(self, effects: m.Effects) -> None:
+        """Do the first effects of the machine."""
         if self._posted.era == eras.MODERN:  # closing the connection is the cancellation
             self._door.on_lost = self._cancelled
         else:
-            self._door.on_lost = lambda: self.post(m.PeerLost())
+            self._door.on_lost = self._peer_lost
+            self._key = cancel_key(self._call.request.caller, self._call.request.session, self._posted.id)
             self._context.inflight.register(self._key, self._cancelled)
-        self._apply(self._call.start())
+        self._apply(effects)
+
+    def _peer_lost(self) -> None:
+        self.post(m.PeerLost())
 
     def _cancelled(self) -> None:
         self.post(m.Cancelled())
@@ -127,22 +144,25 @@ class FastCall:
                 return
             done(self, effect)
 
-    def _record(self, effect: Any) -> None:
-        durable = _INTENT if type(effect) is m.RecordIntent else _OUTCOME
+    def _record_intent(self, effect: m.RecordIntent) -> None:
+        self._context.recorder.write(effect.event, self._intent_recorded)
 
-        def recorded(error: BaseException | None) -> None:
-            self.post(durable if error is None else m.RecordFailed())
+    def _record_outcome(self, effect: m.RecordOutcome) -> None:
+        self._context.recorder.write(effect.event, self._outcome_recorded)
 
-        self._context.recorder.write(effect.event, recorded)
+    def _intent_recorded(self, error: BaseException | None) -> None:
+        self.post(_INTENT if error is None else m.RecordFailed())
+
+    def _outcome_recorded(self, error: BaseException | None) -> None:
+        self.post(_OUTCOME if error is None else m.RecordFailed())
 
     def _forward(self, effect: m.Forward) -> None:
         sending = sent(self._call.request, effect.target)
-        self._exchange = self._context.upstreams.start_now(effect.target.upstream, self._peer, sending, self._event)
-        if self._exchange is None:  # the conversation was lost meanwhile
+        conversation = self._conversation
+        if conversation.lost or conversation.needs_level(sending.log_level):
             self._hand_over((effect,))
-
-    def _event(self, event: Event) -> None:
-        self.post(event)
+        else:
+            self._exchange = conversation.start(sending, self.post)
 
     def _cancel(self, _: m.CancelUpstream) -> None:
         if self._exchange is not None:
@@ -166,7 +186,11 @@ class FastCall:
         self._door.answer(head + body)
 
     def _close(self) -> None:
-        self._context.inflight.unregister(self._key, self._cancelled)
+        if self._exchange is not None and self._drive is None:
+            self._exchange.sink = None  # a cycle would wait for the garbage collector
+            self._exchange = None
+        if self._key is not None:
+            self._context.inflight.unregister(self._key, self._cancelled)
         self._context.slots.give_back(self._call.request.caller)
 
     # -- what is not fast --------------------------------------------------------------------------------------------
@@ -197,8 +221,8 @@ class FastCall:
             self._door.release()
 
     _FAST: ClassVar[dict[type, Any]] = {
-        m.RecordIntent: _record,
-        m.RecordOutcome: _record,
+        m.RecordIntent: _record_intent,
+        m.RecordOutcome: _record_outcome,
         m.Forward: _forward,
         m.CancelUpstream: _cancel,
         m.Finish: _finish,

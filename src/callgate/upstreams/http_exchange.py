@@ -135,7 +135,8 @@ class HttpExchange(Inbox):
         self._ticket = None
         try:
             if isinstance(self._body, JsonBody):
-                self._body.finish()
+                body, self._body = self._body, None  # it knows us: a cycle would wait for the garbage collector
+                body.finish()
             elif isinstance(self._body, EventStream):
                 self._broken(Failed("upstream_broke_off", "The server ended its stream without an answer.", True))
             elif not self.over:

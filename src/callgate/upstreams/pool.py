@@ -24,7 +24,7 @@ from callgate.net.target import parse_target
 from callgate.upstreams import facts
 from callgate.upstreams.conversation import Conversation
 from callgate.upstreams.duplex import Channel, DuplexConversation
-from callgate.upstreams.exchange import Exchange, Peer, Sent, Sink
+from callgate.upstreams.exchange import Exchange, Peer, Sent
 from callgate.upstreams.follow import NothingToHear, listen
 from callgate.upstreams.http import HttpConversation
 from callgate.upstreams.legacy_sse import SseChannel
@@ -40,7 +40,7 @@ MAX_CHILDREN = 32  # of one stdio upstream
 MAX_SESSIONS = 128  # of one HTTP upstream of the handshake era: each may hold a stream open
 CONNECT_SECONDS = 10.0
 DISCOVERY = "#discovery"  # the person of the gateway's own conversations
-Key = tuple[str, ...]
+Key = tuple[str | bytes | int, ...]
 _KEY = clock.random_bytes(32)  # of this process: no hash of a credential means anything elsewhere
 
 
@@ -105,18 +105,8 @@ class Upstreams:
             sent = msgspec.structs.replace(sent, capabilities=peer.capabilities)  # one process, many requests
         return conversation.start(sent)
 
-    def ready(self, upstream: Upstream, peer: Peer) -> bool:
-        """Whether a request to this HTTP upstream can be written without waiting for anything."""
-        return upstream.kind == "http" and self._warm(upstream, peer) is not None
-
-    def start_now(self, upstream: Upstream, peer: Peer, sent: Sent, sink: Sink) -> Exchange | None:
-        """Start one request in this tick, events to `sink`; None when something has to be waited for."""
-        conversation = self._warm(upstream, peer)
-        if conversation is None or conversation.needs_level(sent.log_level):
-            return None
-        return conversation.start(sent, sink)
-
-    def _warm(self, upstream: Upstream, peer: Peer) -> Conversation | None:
+    def warm(self, upstream: Upstream, peer: Peer) -> Conversation | None:
+        """The conversation on which a request can be started without waiting for anything, if there is one."""
         era = self._eras.get(_base(upstream))
         if era is None:
             return None
@@ -129,7 +119,7 @@ class Upstreams:
     async def conversation(self, upstream: Upstream, peer: Peer) -> Conversation:
         """The open conversation for a peer, opened now if there is none. While the era is unknown, one opens first."""
         while True:
-            warm = self._warm(upstream, peer)
+            warm = self.warm(upstream, peer)
             if warm is not None:
                 return warm
             era = self._eras.get(_base(upstream))
@@ -218,7 +208,7 @@ class Upstreams:
 
     async def notify(self, upstream: Upstream, peer: Peer, body: bytes, method: str) -> None:
         """Pass a notification on to an open conversation; where there is none, nobody has to be told."""
-        warm = self._warm(upstream, peer)
+        warm = self.warm(upstream, peer)
         if warm is not None:
             await warm.tell(body, method)
 
@@ -248,7 +238,7 @@ class Upstreams:
 
     async def _fresh(self, upstream: Upstream, peer: Peer) -> Conversation:
         """A conversation whose facts are of now. Without a session, only asking again tells of a new server."""
-        before = self._warm(upstream, peer)
+        before = self.warm(upstream, peer)
         conversation = await self.conversation(upstream, peer)
         if conversation is not before:
             return conversation
@@ -354,7 +344,7 @@ class Upstreams:
 
 
 def _base(upstream: Upstream) -> Key:
-    return (upstream.id, upstream.identity, str(upstream.revision))
+    return (upstream.id, upstream.identity, upstream.revision)
 
 
 def _key(upstream: Upstream, peer: Peer, era: str) -> Key:
@@ -366,5 +356,5 @@ def _key(upstream: Upstream, peer: Peer, era: str) -> Key:
     if era == eras.MODERN and upstream.kind == "stdio":
         return (*base, peer.person)  # a hostile process could answer whatever else it is asked
     if era == eras.MODERN:
-        return (*base, peer.capabilities.decode("utf-8", "replace"))
-    return (*base, peer.capabilities.decode("utf-8", "replace"), peer.session or "", peer.person)
+        return (*base, peer.capabilities)
+    return (*base, peer.capabilities, peer.session or "", peer.person)

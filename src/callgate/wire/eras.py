@@ -26,16 +26,28 @@ CLIENT_INFO_KEY = META + "clientInfo"
 LOG_LEVEL_KEY = META + "logLevel"
 SERVER_INFO_KEY = META + "serverInfo"
 SUBSCRIPTION_KEY = META + "subscriptionId"
+TASKS = META + "tasks"  # the extension
+RELATED_TASK = META + "related-task"
 ENVELOPE_KEYS = frozenset({VERSION_KEY, CAPABILITIES_KEY, CLIENT_INFO_KEY, LOG_LEVEL_KEY})
 
 # `_meta` keys in which clients tell their own vendor about themselves; they never travel upstream.
 CLIENT_PRIVATE_KEYS = frozenset({"x-codex-turn-metadata", "callId", "claudecode/toolUseId"})
 
 INPUT_METHODS = frozenset({"tools/call", "prompts/get", "resources/read"})  # may answer `input_required`
-NAME_MEMBERS = MappingProxyType({"tools/call": "name", "prompts/get": "name", "resources/read": "uri"})
+NAME_MEMBERS = MappingProxyType(
+    {
+        "tools/call": "name",
+        "prompts/get": "name",
+        "resources/read": "uri",
+        "tasks/get": "taskId",
+        "tasks/update": "taskId",
+        "tasks/cancel": "taskId",
+    }
+)
 LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 
 _MODERN_ONLY = ("resultType", "ttlMs", "cacheScope")
+_MODERN_NAMES = tuple(name.encode() for name in _MODERN_ONLY)
 
 
 def era_of(version: str) -> str | None:
@@ -55,6 +67,8 @@ def result_for(era: str, value: bytes, extra: dict[str, bytes] | None = None) ->
 
     Modern results carry `resultType`; legacy ones carry none of the modern members. All else stays as it was.
     """
+    if extra is None and _fits(era, value):
+        return value
     fields: dict[str, bytes | msgspec.Raw] = dict(jsonrpc.members(value))
     if era == MODERN:
         fields.setdefault("resultType", b'"complete"')
@@ -63,6 +77,13 @@ def result_for(era: str, value: bytes, extra: dict[str, bytes] | None = None) ->
             fields.pop(key, None)
     fields.update(extra or {})
     return jsonrpc.joined(fields)
+
+
+def _fits(era: str, value: bytes) -> bool:
+    """Whether a value surely needs no change; cheap, and the usual case."""
+    if era == MODERN:
+        return value.startswith(b'{"resultType":"complete"')
+    return value[:1] == b"{" and b"\\u" not in value and not any(name in value for name in _MODERN_NAMES)
 
 
 def result_kind(value: bytes | msgspec.Raw) -> str:
