@@ -80,7 +80,7 @@ def main() -> int:
     if chosen.markdown:
         report.write_markdown(chosen.markdown, report.markdown(machine, results))
     for name, sentence in results.broken.items():
-        say(f"broke: {name}: {sentence}")
+        say(f"broke: {name}: {sentence.splitlines()[0][:200]}")
     return 1 if results.broken else 0
 
 

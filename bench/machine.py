@@ -79,7 +79,8 @@ def wait_until(
                 return
         time.sleep(0.05)
     said = log.read_text(errors="replace")[-1500:] if log.exists() else ""
-    raise Broken(f"{log.stem} does not serve after {seconds:.0f} s: {said}")
+    how = f"does not serve after {seconds:.0f} s" if child.poll() is None else "ended before it served"
+    raise Broken(f"{log.stem} {how}: {said}")
 
 
 def listens(port: int) -> Callable[[], bool]:

@@ -8,7 +8,7 @@ import math
 import statistics
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.machine import LOAD_CPU, Broken, cpu_seconds, family, resident
@@ -41,13 +41,17 @@ class Target:
 
 @dataclass(frozen=True)
 class Run:
-    """One run. Times in µs; `cpu_us` per call over the target's processes, `beside_us` over those beside it."""
+    """One run. Times in µs; `cpu_us` per call over the target's processes, `beside_us` over those beside it.
+
+    `probe_us`: what a probe said just before and just after the run, the mean of both; 0 without one.
+    """
 
     per_second: float
     p50_us: float
     p99_us: float
     cpu_us: float
     beside_us: float
+    probe_us: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -145,16 +149,16 @@ def rounds(
     connections: int,
     pace: Pace,
     *,
-    count: int = 0,
-    before: Callable[[], None] | None = None,
+    probe: Callable[[], float] | None = None,
 ) -> list[Series]:
-    """Every target warmed up, then in each round one run of each. `before` is called at the start of a round."""
+    """Every target warmed up, then in each round one run of each, between two looks of the probe."""
     requests = {target.name: warm(where, target, connections, pace.seconds) for target in targets}
     runs: dict[str, list[Run]] = {target.name: [] for target in targets}
-    for number in range(count or pace.rounds):
-        if before is not None:
-            before()
+    for number in range(pace.rounds):
         # forth and back, so that what drifts within a round hits nobody more than the others
         for target in targets if number % 2 == 0 else list(reversed(targets)):
-            runs[target.name].append(once(where, target, connections, requests[target.name]))
+            before = probe() if probe else 0.0
+            run = once(where, target, connections, requests[target.name])
+            after = probe() if probe else 0.0
+            runs[target.name].append(replace(run, probe_us=(before + after) / 2))
     return [Series(one.name, connections, tuple(runs[one.name]), resident(one.pids) / 1e6) for one in targets]

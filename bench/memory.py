@@ -5,6 +5,7 @@ Differences of resident memory. What calls leave behind by themselves is taken o
 
 import contextlib
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench import targets
@@ -15,24 +16,23 @@ from bench.targets import Setup
 
 _MB = 1e6
 _BIG_CALLS = 8
+_STREAMS = 50  # one person may not have many more
 
 
-def figures(where: Path, pace: Pace) -> dict[str, float]:
-    """Facts by name: megabytes, for sessions kilobytes."""
-    return {**_worker(where, pace), **_sessions(where, pace)}
+def figures(where: Path, pace: Pace) -> Iterator[tuple[str, float]]:
+    """Facts as they are found: megabytes, for sessions kilobytes."""
+    yield from _worker(where, pace)
+    yield from _sessions(where, pace)
 
 
-def _worker(where: Path, pace: Pace) -> dict[str, float]:
+def _worker(where: Path, pace: Pace) -> Iterator[tuple[str, float]]:
     with contextlib.ExitStack() as stack:
         direct = stack.enter_context(targets.upstream(where, "modern"))
         target = stack.enter_context(targets.gateway(where, direct, Setup("callgate")))
-        started = resident(target.pids) / _MB
+        yield "memory.worker_started_mb", resident(target.pids) / _MB
         once(where, target, 64, warm(where, target, 64, pace.seconds))
-        return {
-            "memory.worker_started_mb": started,
-            "memory.worker_mb": resident(target.pids) / _MB,
-            "memory.big_result_mb": _big_result(target),
-        }
+        yield "memory.worker_mb", resident(target.pids) / _MB
+        yield "memory.big_result_mb", _big_result(target)
 
 
 def _big_result(target: Target) -> float:
@@ -48,7 +48,7 @@ def _big_result(target: Target) -> float:
         return (peak(pid) - before) / _MB
 
 
-def _sessions(where: Path, pace: Pace) -> dict[str, float]:
+def _sessions(where: Path, pace: Pace) -> Iterator[tuple[str, float]]:
     with contextlib.ExitStack() as stack:
         direct = stack.enter_context(targets.upstream(where, "legacy"))
         target = stack.enter_context(targets.gateway(where, direct, Setup("callgate")))
@@ -61,14 +61,10 @@ def _sessions(where: Path, pace: Pace) -> dict[str, float]:
             sessions.append(client.initialize())
             client.call("bench__tool_3", sessions[-1])
         idle = resident(target.pids)
-        streams = sessions[: min(500, pace.sessions)]
-        for session in streams:
+        yield "memory.session_kb", (idle - before) / pace.sessions / 1e3
+        for session in sessions[:_STREAMS]:
             stack.enter_context(_stream(target, session))
-        listening = resident(target.pids)
-        return {
-            "memory.session_kb": (idle - before) / pace.sessions / 1e3,
-            "memory.session_stream_kb": (listening - idle) / len(streams) / 1e3,
-        }
+        yield "memory.session_stream_kb", (resident(target.pids) - idle) / _STREAMS / 1e3
 
 
 def _stream(target: Target, session: str) -> socket.socket:

@@ -6,8 +6,9 @@ A fact is one figure with a name; the verdict (verdict.py) reads facts and nothi
 
 import contextlib
 import statistics
+import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench import memory, targets
@@ -16,6 +17,8 @@ from bench.measure import Pace, Series, rounds
 from bench.targets import Setup
 
 STRICT, RELAXED, POSTGRESQL = "callgate strict", "callgate relaxed", "callgate on PostgreSQL"
+_ON_RAM = "callgate strict on a RAM disk"
+_RAM = Path("/dev/shm")
 _DURABILITY = "CALLGATE_DURABILITY"
 # the hourly look at the upstream's list is no part of a call, and would fall into one round or another
 _CALM = {"CALLGATE_REFRESH_SECONDS": "3600", "PYTHONHASHSEED": "0"}
@@ -48,17 +51,8 @@ class Bench:
 
 
 def modern(bench: Bench) -> None:
-    """A modern client and a modern upstream, at 1, 16 and 64 connections; what a call adds beyond its two syncs."""
-    syncs: list[float] = []
-    found = _side_by_side(bench, "modern", lambda: syncs.append(sync_us(bench.where)))
-    sync = statistics.median(syncs)
-    alone, sixteen, many = found
-    direct = alone["upstream, direct"].runs
-    own = alone[STRICT].runs
-    added = statistics.median(mine.p50_us - theirs.p50_us for mine, theirs in zip(own, direct, strict=True))
-    bench.fact("sync.us", sync)
-    bench.fact("added.us", added)
-    bench.fact("added.beyond_syncs_us", added - 2 * sync)
+    """A modern client and a modern upstream, at 1, 16 and 64 connections."""
+    _, sixteen, many = _side_by_side(bench, "modern")
     bench.fact("cpu.strict", sixteen[STRICT].ratio(sixteen["nginx"], "cpu_us"))
     bench.fact("rate.strict", many[STRICT].ratio(many["nginx"], "per_second"))
     bench.fact("rate.relaxed", many[RELAXED].ratio(many["nginx"], "per_second"))
@@ -66,25 +60,51 @@ def modern(bench: Bench) -> None:
 
 def legacy(bench: Bench) -> None:
     """The same with a client and an upstream of the handshake era."""
-    _, sixteen, many = _side_by_side(bench, "legacy", None)
+    _, sixteen, many = _side_by_side(bench, "legacy")
     bench.fact("legacy.cpu.strict", sixteen[STRICT].ratio(sixteen["nginx"], "cpu_us"))
     bench.fact("legacy.rate.strict", many[STRICT].ratio(many["nginx"], "per_second"))
 
 
-def _side_by_side(bench: Bench, era: str, before_alone: Callable[[], None] | None) -> list[dict[str, Series]]:
+def _side_by_side(bench: Bench, era: str) -> list[dict[str, Series]]:
     title = f"{era.capitalize()} client and upstream, 100 rules"
-    found = []
     with contextlib.ExitStack() as stack:
         direct = stack.enter_context(targets.upstream(bench.where, era))
         all_of_them = [direct, stack.enter_context(targets.nginx(bench.where, direct))]
         for name, kind in ((STRICT, "strict"), (RELAXED, "relaxed")):
             setup = Setup(name, settings={_DURABILITY: kind})
             all_of_them.append(stack.enter_context(targets.gateway(bench.where, direct, setup)))
-        for connections in (1, 16, 64):
-            before = before_alone if connections == 1 else None
-            series = rounds(bench.where, all_of_them, connections, bench.pace, before=before)
-            found.append(bench.keep(title, series))
-    return found
+        return [
+            bench.keep(title, rounds(bench.where, all_of_them, connections, bench.pace)) for connections in (1, 16, 64)
+        ]
+
+
+def delay(bench: Bench) -> None:
+    """What Callgate adds to a call at 1 connection beyond its two syncs: on this disk, and where syncs cost nothing."""
+    with contextlib.ExitStack() as stack:
+        direct = stack.enter_context(targets.upstream(bench.where, "modern"))
+        all_of_them = [
+            direct,
+            stack.enter_context(targets.nginx(bench.where, direct)),
+            stack.enter_context(targets.gateway(bench.where, direct, Setup(STRICT))),
+        ]
+        if _RAM.is_dir():
+            ram = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=_RAM, prefix="callgate-bench-")))
+            all_of_them.append(stack.enter_context(targets.gateway(ram, direct, Setup(_ON_RAM))))
+        pace = replace(bench.pace, rounds=bench.pace.rounds + 2)
+        found = rounds(bench.where, all_of_them, 1, pace, probe=lambda: sync_us(bench.where))
+        series = bench.keep("Delay at 1 connection", found)
+
+    def added(name: str, syncs: int) -> float:
+        """The median over the rounds of the delay that a target adds, without so many syncs of the same round."""
+        pairs = zip(series[name].runs, series["upstream, direct"].runs, strict=True)
+        return statistics.median(own.p50_us - other.p50_us - syncs * own.probe_us for own, other in pairs)
+
+    bench.fact("sync.us", series[STRICT].median("probe_us"))
+    bench.fact("added.us", added(STRICT, 0))
+    bench.fact("added.beyond_syncs_us", added(STRICT, 2))
+    bench.fact("added.nginx_us", added("nginx", 0))
+    if _ON_RAM in series:
+        bench.fact("added.ram_us", added(_ON_RAM, 0))
 
 
 def postgresql(bench: Bench) -> None:
@@ -147,7 +167,7 @@ def growth(bench: Bench) -> None:
                 behind = stack.enter_context(targets.upstream(bench.where, "modern", _TOOLS[name]))
             setup = Setup(name, rules=_RULES.get(name, 100), people=_PEOPLE.get(name, 0), settings=_CALM)
             all_of_them.append(stack.enter_context(targets.gateway(bench.where, behind, setup)))
-        pace = Pace(bench.pace.seconds / 3, bench.pace.growth_rounds, 0, 0)
+        pace = replace(bench.pace, seconds=bench.pace.seconds / 3, rounds=bench.pace.growth_rounds)
         series = bench.keep("Growth, 16 connections", rounds(bench.where, all_of_them, 16, pace))
     for fact, (name, base) in GROWTH.items():
         bench.fact(fact, (series[name].ratio(series[base], "cpu_us") - 1) * 100)
@@ -155,12 +175,13 @@ def growth(bench: Bench) -> None:
 
 def held(bench: Bench) -> None:
     """Memory of one worker, of idle sessions and of a large result."""
-    for name, value in memory.figures(bench.where, bench.pace).items():
+    for name, value in memory.figures(bench.where, bench.pace):
         bench.fact(name, value)
 
 
 PARTS: dict[str, Callable[[Bench], None]] = {
     "modern": modern,
+    "delay": delay,
     "legacy": legacy,
     "postgresql": postgresql,
     "peers": peers,

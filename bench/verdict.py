@@ -59,6 +59,8 @@ GOALS = (
 NOTES = {
     "sync.us": ("one write and fdatasync on this disk", "µs"),
     "added.us": ("median delay added at 1 connection, both syncs included", "µs"),
+    "added.ram_us": ("the same with the data on a RAM disk, where a sync costs next to nothing", "µs"),
+    "added.nginx_us": ("median delay that nginx adds at 1 connection", "µs"),
     "legacy.cpu.strict": ("CPU per governed call in the handshake era, 16 connections", _OF_NGINX),
     "legacy.rate.strict": ("calls per second in the handshake era, strict, 64 connections", _OF_NGINX),
     "rate.postgresql": ("calls per second on PostgreSQL, 64 connections", _OF_NGINX),
