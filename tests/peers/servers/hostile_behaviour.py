@@ -254,20 +254,25 @@ async def _drip(call: Call) -> None:
         await asyncio.sleep(0.005)
 
 
-async def _half(call: Call, size: int = 100_000) -> bytes:
-    """Write the first half of an answer; the other one."""
+async def _part(call: Call, size: int, kept: int) -> bytes:
+    """Write an answer but for its last bytes; those that were kept."""
     body = envelope(call.id, call.finish(data.big_result(size)))
     await call.connection.head(200, JSON, length=len(body))
-    await call.connection.write(body[: len(body) // 2])
-    return body[len(body) // 2 :]
+    await call.connection.write(body[:-kept])
+    return body[-kept:]
+
+
+async def _half(call: Call) -> None:
+    await _part(call, 100_000, 50_000)
 
 
 async def _wait_in_result(call: Call) -> None:
     wanted = (call.message.get("params") or {}).get("arguments") or {}
-    rest = await _half(call, int(wanted.get("size", BIG)))
+    size = int(wanted.get("size", BIG))
+    kept = await _part(call, size, int(wanted.get("kept", size // 2)))
     if await call.connection.until_gone(call.server.released.wait()):
         raise Gone
-    await call.connection.write(rest)
+    await call.connection.write(kept)
 
 
 async def _hang_in_result(call: Call) -> None:

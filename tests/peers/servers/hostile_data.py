@@ -81,7 +81,7 @@ BEHAVIOURS = {
     "sse_crlf": "An event stream with CR LF, a byte order mark, comments, ids and retry.",
     "chunked_odd": "One byte a chunk, chunk extensions, a trailer.",
     "drip": "One byte at a time.",
-    "wait_in_result": "Half of 5 MB (or of `size` bytes), the rest once it is released through the control door.",
+    "wait_in_result": "5 MB (or `size` bytes), the last half (or `kept` bytes) once it is released.",
     "hang_in_result": "Half of the result, then nothing.",
     "die_in_result": "Half of the result, then the connection is reset.",
     "die_before_result": "The connection is reset before any answer.",
