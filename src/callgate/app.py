@@ -225,6 +225,7 @@ async def _mcp(stack: AsyncExitStack, parts: Parts) -> MCPContext:
             services.replica,
             lambda tenant, data: envelope.mac(tenant, "call", data),
             envelope.sealer("request-state"),
+            envelope.sealer("task"),
         ),
         mail=parts.mail,
         slots=Slots(settings.max_calls_per_person),

@@ -48,6 +48,7 @@ _TABLE = (
     ErrorKind("unknown_tool", 200, -32602, "There is no tool of this name here; list the tools again."),
     ErrorKind("unknown_prompt", 200, -32602, "There is no prompt of this name here; list the prompts again."),
     ErrorKind("unknown_resource", 200, -32602, "There is no such resource here; list the resources again."),
+    ErrorKind("unknown_task", 200, -32602, "There is no such task here; its time may be over."),
     ErrorKind(
         "tool_not_trusted", 200, -31003, "This tool is waiting for a review and cannot be called yet.", policy=True
     ),

@@ -44,7 +44,7 @@ def mac(tenant: str, data: bytes) -> bytes:
     return bytes(reversed(data[:8])).ljust(8, b"\0")
 
 
-PLACE = Place("rep_here", mac, PlainSealer())
+PLACE = Place("rep_here", mac, PlainSealer(), PlainSealer())
 
 
 def definition(

@@ -22,7 +22,7 @@ _look = msgspec.json.Decoder(_Look).decode
 
 
 def result_outcome(raw: bytes) -> str:
-    """`result`, `tool_error` or `input_required` for a complete result value.
+    """`result`, `tool_error`, `input_required` or `task` for a complete result value.
 
     Raises `Refused("upstream_invalid")` when it is no JSON object.
     """
@@ -32,8 +32,8 @@ def result_outcome(raw: bytes) -> str:
         return _lenient(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         look = _with_odd_text(raw)
-    if look.resultType == "input_required":
-        return "input_required"
+    if look.resultType in ("input_required", "task"):
+        return look.resultType
     return "tool_error" if look.isError else "result"
 
 

@@ -31,12 +31,18 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where a request goes. `params` is raw JSON with the upstream's own name, without gateway members."""
+    """Where a request goes. `params` is raw JSON with the upstream's own name, without gateway members.
+
+    `session` and `home`: the client session and the replica whose conversation with the upstream is needed; none for
+    those of the request itself.
+    """
 
     upstream: Upstream
     definition: Definition | None
     name: str | None  # what Mcp-Name says towards a modern upstream
     params: bytes
+    session: str | None = None
+    home: str = ""
 
 
 class InputRequest(msgspec.Struct, frozen=True):
@@ -90,6 +96,13 @@ class Resume(msgspec.Struct, frozen=True):
     target: Target
     waiting: Waiting
     reply: bytes
+
+
+class NoteTask(msgspec.Struct, frozen=True):
+    """Remember the public id of a task for its person's list, for so many seconds."""
+
+    id: str
+    seconds: float
 
 
 class Relay(msgspec.Struct, frozen=True):
@@ -148,8 +161,8 @@ class CancelUpstream(msgspec.Struct, frozen=True):
 
 
 Effect = (
-    RecordIntent | RecordOutcome | Forward | Resume | Relay | AskClient | AnswerUpstream | Suspend | Write | Finish
-    | Refuse | Abort | CancelUpstream
+    RecordIntent | RecordOutcome | Forward | Resume | NoteTask | Relay | AskClient | AnswerUpstream | Suspend | Write
+    | Finish | Refuse | Abort | CancelUpstream
 )  # fmt: skip
 Effects = tuple[Effect, ...]
 

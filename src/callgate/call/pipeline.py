@@ -16,7 +16,7 @@ import msgspec
 
 from callgate import clock
 from callgate.call import decide as rules
-from callgate.call import inspect, links, notices, record, rounds, state
+from callgate.call import inspect, links, notices, record, rounds, state, tasks
 from callgate.call.model import (
     Abort,
     AnswerUpstream,
@@ -29,6 +29,7 @@ from callgate.call.model import (
     InputRequest,
     InputsGiven,
     IntentDurable,
+    NoteTask,
     OutcomeDurable,
     PeerLost,
     RecordFailed,
@@ -62,6 +63,7 @@ class Place(msgspec.Struct, frozen=True):
     replica: str
     mac: record.Mac
     sealer: state.Sealer
+    tasks: state.Sealer
 
 
 class _Arrived(msgspec.Struct, frozen=True):
@@ -78,6 +80,7 @@ class Call:
         self._place = place
         self._target: Target | None = None
         self._waiting: Waiting | None = None
+        self._task: tasks.Task | None = None  # that the request is about
         self._reply = b""
         self._again: Finish | None = None  # the question that this leg did not answer
         self._last: Finish | Refuse | Abort | None = None
@@ -120,10 +123,13 @@ class Call:
         decision = record.UNDECIDED
         try:
             self._continue_earlier_leg()
-            self._target = resolve(self._snapshot, self.request)
+            self._target = self._resolved()
             decision = rules.decide(self._snapshot.rules, self.request, self._target)
-            rules.refuse_denied(decision)
-            park(decision)
+            if self._task is None:
+                rules.refuse_denied(decision)
+                park(decision)
+            elif self.request.method != tasks.CANCEL:  # which only stops what runs
+                rules.refuse_denied(decision)
         except Refused as refused:
             known = self._target or catalogued(self._snapshot, self.request)
             self._target = refused.target if isinstance(refused, Untrusted) else known  # for the record alone
@@ -133,8 +139,15 @@ class Call:
         self.phase = RECORDING
         return (self._intent(decision),)
 
+    def _resolved(self) -> Target:
+        if self.request.method in tasks.METHODS:
+            target, self._task = tasks.target(self._snapshot, self.request, self._place.tasks)
+            return target
+        return tasks.without_wish(self._snapshot, self.request, resolve(self._snapshot, self.request))
+
     def _intent(self, decision: Decision) -> RecordIntent:
-        earlier = self._waiting.call if self._waiting else None
+        before = self._waiting or self._task
+        earlier = before.call if before else None
         place = self._place
         return RecordIntent(
             record.intent(self.request, self._target, decision, place.replica, place.mac, earlier or None)
@@ -174,12 +187,22 @@ class Call:
 
     def _notice(self, event: Notice) -> Effects:
         relay = notices.relayed(self.request, event.method, event.raw)
-        return (relay,) if relay is not None and self.phase == FORWARDED else ()
+        if relay is None or self.phase != FORWARDED:
+            return ()
+        if relay.method == tasks.STATUS and self._task is None:
+            return ()  # of a task that the client does not know yet
+        return (msgspec.structs.replace(relay, params=self._named(relay.params)),)
+
+    def _named(self, params: bytes) -> bytes:
+        """Params of a message of the upstream, with no id of a task but the public one."""
+        if self._task is None:
+            return tasks.unrelated(params)
+        return tasks.renamed(params, self._task.own, self.request.name)
 
     def _ask(self, event: Ask) -> Effects:
         if self.phase != FORWARDED:
             return ()
-        question = InputRequest(rounds.MODERN_KEY, event.method, event.params or b"{}")
+        question = InputRequest(rounds.MODERN_KEY, event.method, self._named(event.params or b"{}"))
         if not rounds.offered(event.method, self.request.capabilities, self.request.era):
             return (AnswerUpstream(event.id, rounds.NOT_OFFERED),)
         if self.request.era == eras.LEGACY:
@@ -208,7 +231,9 @@ class Call:
     def _inputs(self, event: InputsGiven) -> Effects:
         if self.phase != FORWARDED or self._target is None:
             return ()
-        live, complete = self._questions.answered(event.replies)
+        live, complete = self._questions.answered(
+            {key: tasks.own_again(self._task, self.request.name, reply) for key, reply in event.replies.items()}
+        )
         if complete is None:
             return live
         again = rounds.retried(self._target, self._asked_in_round, complete, self._upstream_state)
@@ -217,7 +242,7 @@ class Call:
     def _piece(self, event: Piece) -> Effects:
         if self.phase != FORWARDED:
             return ()
-        if event.special or self._whole is not None:
+        if event.special or self._whole is not None or tasks.whole(self.request):
             self._keep(event.data)
             return ()
         held, self._held = self._held, event.data
@@ -244,15 +269,25 @@ class Call:
         if event.kind == "error":
             inspect.check_error(event.raw)
             return self._close("rpc_error", Finish("error", event.raw))
+        assert self._target is not None  # noqa: S101  set before anything is forwarded
+        if self._task is not None:
+            kind, value = tasks.answered(self._snapshot, self.request, self._target, self._task, event.raw)
+            return self._close(kind, Finish("result", value))
         kind = inspect.result_outcome(event.raw)
         if kind == "input_required":
             return self._input_required(event.raw)
-        return self._close(kind, Finish("result", self._public(event.raw)))
+        if kind == "task" or tasks.asked_for(self.request):
+            own = tasks.created(self.request, self._snapshot.states.get(self._target.upstream.id), event.raw, kind)
+            if own is not None:
+                return self._task_made(self._target, own, event.raw)
+        value = links.rewritten(self._snapshot, self.request, self._target.upstream, event.raw)
+        return self._close(kind, Finish("result", value))
 
-    def _public(self, raw: bytes) -> bytes:
-        """The result as this client can go on with it."""
-        target = self._target
-        return links.rewritten(self._snapshot, self.request, target.upstream, raw) if target is not None else raw
+    def _task_made(self, target: Target, own: str, raw: bytes) -> Effects:
+        public = tasks.seal(self._place.tasks, tasks.made(self.request, target, own, self._place.replica))
+        listed = self.request.era == eras.LEGACY  # the later revision has no lists of tasks
+        note = (NoteTask(public, tasks.lifetime(raw)),) if listed else ()
+        return (*note, *self._close("task", Finish("result", tasks.renamed(raw, own, public))))
 
     def _input_required(self, raw: bytes) -> Effects:
         questions, upstream_state = rounds.asked(raw)

@@ -19,6 +19,10 @@ METHODS = frozenset(
         "resources/subscribe",
         "resources/unsubscribe",
         "completion/complete",
+        "tasks/get",
+        "tasks/result",
+        "tasks/update",
+        "tasks/cancel",
     }
 )
 Mac = Callable[[str, bytes], bytes]  # (tenant, data) → keyed hash

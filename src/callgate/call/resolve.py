@@ -105,10 +105,11 @@ def _by_name(snapshot: Snapshot, request: Request) -> Target:
     params = dict(request.params)
     params["name"] = msgspec.Raw(jsonrpc.encoded(definition.name))
     upstream = snapshot.upstreams[definition.upstream]
-    return _trusted(Target(upstream, definition, definition.name, forwarded(params)), definition)
+    return trusted(Target(upstream, definition, definition.name, forwarded(params)), definition)
 
 
-def _trusted(target: Target, definition: Definition) -> Target:
+def trusted(target: Target, definition: Definition) -> Target:
+    """The target, if its definition may be used. Raises `Untrusted`."""
     usable = definition.callable if definition.kind == "tool" else definition.status not in (BLOCKED, REMOVED)
     if usable:
         return target
@@ -130,7 +131,7 @@ def _by_reference(snapshot: Snapshot, request: Request) -> Target:
         ref["name"] = msgspec.Raw(jsonrpc.encoded(definition.name))
         params["ref"] = msgspec.Raw(jsonrpc.joined(ref))
         upstream = snapshot.upstreams[definition.upstream]
-        return _trusted(Target(upstream, definition, None, forwarded(params)), definition)
+        return trusted(Target(upstream, definition, None, forwarded(params)), definition)
     if kind != "ref/resource":
         raise Refused("invalid_params", "The member `ref.type` must be ref/prompt or ref/resource.")
     uri = jsonrpc.text(ref.get("uri", b"")) or ""

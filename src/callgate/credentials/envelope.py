@@ -88,7 +88,8 @@ class Envelope:
         return plain
 
     def sealer(self, purpose: str) -> Sealer:
-        """Sealed tokens of one purpose: `session`, `cursor`, `request-state`, `server-request`."""
+        """Sealed tokens of one purpose: `session`, `cursor`, `request-state`, `server-request`, `task`,
+        `note`."""
         return Sealer(self._keys, purpose)
 
     def mac(self, tenant: str, purpose: str, data: bytes) -> bytes:

@@ -7,6 +7,7 @@ A policy outcome is `isError: true`, text only (a sentence, then one line of JSO
 from callgate.errors import Refused
 from callgate.wire import eras, jsonrpc
 
+_TOOL_RESULTS = ("tools/call", "tasks/result")  # what an agent reads
 DECISION_KEY = "callgate/decision"
 # Modern servers say some JSON-RPC errors with an HTTP status (2026-07-28, streamable HTTP); others stay 200.
 _MODERN_STATUS = {-32700: 400, -32600: 400, -32602: 400, -32020: 400, -32021: 400, -32022: 400, -32601: 404}
@@ -35,7 +36,7 @@ def error_message(id_: bytes, refused: Refused, era: str = eras.MODERN) -> bytes
 
 def refusal(id_: bytes, method: str, refused: Refused, era: str) -> tuple[int, bytes]:
     """HTTP status and JSON-RPC response for a refused request."""
-    if refused.kind.policy and method == "tools/call":
+    if refused.kind.policy and method in _TOOL_RESULTS:
         return 200, jsonrpc.result(id_, refusal_result(refused, era))
     return error_status(refused, era), error_message(id_, refused, era)
 

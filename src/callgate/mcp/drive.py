@@ -5,16 +5,19 @@ Effects are done in order; events come from one inbox. Exchange events are taken
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
 from callgate.call import model as m
+from callgate.call import tasks
 from callgate.call.authorize import authorize
 from callgate.call.forward import sent
 from callgate.call.pipeline import DONE, Call
 from callgate.errors import Refused
 from callgate.mcp.context import MCPContext
+from callgate.mcp.remote import Begin
 from callgate.mcp.reply import Reply
 from callgate.upstreams.exchange import Answered, Ask, Ended, Exchange, Failed, Notice, Piece
 from callgate.wire import jsonrpc
@@ -136,12 +139,30 @@ class Drive:
         request, target = self._call.request, effect.target
         await self._close_exchange()
         try:
-            peer = await authorize(self._context.credentials, request, target)
-            self._exchange = await self._context.upstreams.start(target.upstream, peer, sent(request, target))
+            self._exchange = await self._started(request, target)
         except Refused as refused:
             self.post(m.StartFailed(refused))
             return
         self._read()
+
+    async def _started(self, request: m.Request, target: m.Target) -> Exchange:
+        """The exchange, in the conversation that the target needs: here, or on the replica that has it."""
+        context, sending = self._context, sent(request, target)
+        if target.home not in ("", context.place.replica):
+            wanted = Begin(target.upstream.id, target.session or request.session, request.capabilities, sending)
+            far = await context.inflight.remote.begin(target.home, request.caller.key, wanted)
+            if far is not None:
+                return far
+        peer = await authorize(context.credentials, request, target)
+        return await context.upstreams.start(target.upstream, peer, sending)
+
+    async def _note_task(self, effect: m.NoteTask) -> None:
+        """For the list of the person's tasks; the task works without."""
+        notes, caller = self._context.notes, self._call.request.caller
+        with contextlib.suppress(Refused):
+            place = tasks.noted_under(caller.person)
+            if len(await notes.all(caller.tenant, place)) < tasks.MOST_NOTED:
+                await notes.put(caller.tenant, place, effect.id, effect.seconds)
 
     async def _resume(self, effect: m.Resume) -> None:
         waiting = effect.waiting
@@ -247,6 +268,7 @@ class Drive:
         m.RecordOutcome: _record_outcome,
         m.Forward: _forward,
         m.Resume: _resume,
+        m.NoteTask: _note_task,
         m.CancelUpstream: _cancel_upstream,
         m.AnswerUpstream: _answer_upstream,
         m.Suspend: _suspend,

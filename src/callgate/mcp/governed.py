@@ -5,7 +5,10 @@ Fail closed: a name that is no string is `invalid_params`; capabilities that can
 
 from functools import lru_cache
 
+import msgspec
+
 from callgate import clock, ids
+from callgate.call import tasks
 from callgate.call.model import Request
 from callgate.errors import Refused
 from callgate.mcp.incoming import Posted
@@ -13,6 +16,8 @@ from callgate.mcp.paths import Endpoint
 from callgate.model.caller import Caller
 from callgate.wire import eras, jsonrpc
 
+_NAMED = {**eras.NAME_MEMBERS, tasks.RESULT: "taskId"}
+_MODERN_ONLY = frozenset({eras.TASKS})
 RELAYED_CAPABILITIES = frozenset({"roots", "sampling", "elicitation", "extensions", "experimental", "tasks"})
 
 
@@ -21,7 +26,7 @@ def governed(posted: Posted, caller: Caller, endpoint: Endpoint, durability: str
 
     Raises `Refused("invalid_params")`.
     """
-    member = eras.NAME_MEMBERS.get(posted.method)
+    member = _NAMED.get(posted.method)
     name = jsonrpc.text(posted.params.get(member, b"")) if member else ""
     if name is None:
         raise Refused("invalid_params", f"params.{member} must be a string.")
@@ -36,7 +41,7 @@ def governed(posted: Posted, caller: Caller, endpoint: Endpoint, durability: str
         size=posted.size,
         scope=endpoint.scope,
         session=posted.session.id if posted.session is not None else None,
-        capabilities=relayed(posted.capabilities),
+        capabilities=relayed(posted.capabilities, posted.era),
         progress_token=bytes(posted.meta.get("progressToken", b"")),
         log_level=level or jsonrpc.text(posted.meta.get(eras.LOG_LEVEL_KEY, b"")),
         durability=durability,
@@ -44,7 +49,10 @@ def governed(posted: Posted, caller: Caller, endpoint: Endpoint, durability: str
 
 
 @lru_cache(maxsize=1024)
-def relayed(capabilities: bytes) -> bytes:
-    """What a client declared and this gateway can relay: the intersection is what upstreams are told."""
+def relayed(capabilities: bytes, era: str) -> bytes:
+    """What a client declared and this gateway can relay: the intersection is what upstreams are told. The extension
+    for tasks is not one of the handshake era."""
     declared = jsonrpc.members(capabilities)
+    if era == eras.LEGACY and tasks.declared(capabilities):
+        declared["extensions"] = msgspec.Raw(jsonrpc.joined(eras.without(declared["extensions"], _MODERN_ONLY)))
     return jsonrpc.joined({key: value for key, value in declared.items() if key in RELAYED_CAPABILITIES})

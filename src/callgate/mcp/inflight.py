@@ -6,7 +6,7 @@ Fail closed: an answer for an unknown question is dropped; a suspended exchange 
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,12 @@ from callgate.call.model import InputRequest
 from callgate.call.state import LIFETIME, Sealer
 from callgate.errors import Refused
 from callgate.fleet.mail import Mail
-from callgate.mcp.remote import Remote
+from callgate.mcp.remote import Begin, Remote
 from callgate.model.caller import Caller
 from callgate.upstreams.exchange import Exchange
 
 MAX_SUSPENDED = 64  # exchanges of one person; one more ends the oldest
+Beginner = Callable[[str, str, Begin], Awaitable[Exchange]]
 CancelKey = tuple[str, str, str, bytes]  # tenant, person, session, raw request id
 
 
@@ -81,6 +82,7 @@ class InFlight:
         self._suspended: dict[str, Suspended] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self.remote = Remote(replica, mail, self)
+        self.beginner: Beginner | None = None  # set by the endpoint, which knows upstreams and credentials
         mail.on("cancel", self._on_cancel_mail)
         mail.on("answer", self._on_answer_mail)
 
@@ -163,6 +165,12 @@ class InFlight:
         del self._suspended[key]
         found.timer.cancel()
         return found.exchange
+
+    async def begin(self, tenant: str, person: str, wanted: Begin) -> Exchange:
+        """Start a request that another replica was asked for. Raises `Refused`."""
+        if self.beginner is None:
+            raise Refused("upstream_unavailable")
+        return await self.beginner(tenant, person, wanted)
 
     def _end(self, key: str) -> None:
         """Nobody will answer the upstream any more: tell it to stop."""

@@ -121,7 +121,7 @@ def page(listed: list[Entry], cursor: Cursor, sealer: Sealer, member: bytes) -> 
     for entry in _from(listed, cursor.after):
         if len(items) >= PAGE_ITEMS or size > PAGE_BYTES:
             following = msgspec.structs.replace(cursor, after=last)
-            more = jsonrpc.encoded(sealer.seal(_pack(following)))
+            more = jsonrpc.encoded(seal_cursor(following, sealer))
             return b'{"%b":[%b],"nextCursor":%b}' % (member, b",".join(items), more)
         raw = _shown(entry.definition.raw, _NAMED[entry.definition.kind], entry.public, entry.apps)
         items.append(raw)
@@ -132,6 +132,11 @@ def page(listed: list[Entry], cursor: Cursor, sealer: Sealer, member: bytes) -> 
 
 def _from(listed: list[Entry], after: str) -> Iterator[Entry]:
     return (entry for entry in listed if not after or entry.public > after)
+
+
+def seal_cursor(cursor: Cursor, sealer: Sealer) -> str:
+    """The text that a client brings for the next page."""
+    return sealer.seal(_pack(cursor))
 
 
 def open_cursor(text: str | None, sealer: Sealer, caller: Caller, kind: str, scope: str | None) -> Cursor:

@@ -6,11 +6,12 @@ Fail closed: a method that is not in the table of its era is `method_not_found`.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
 
-from callgate.call import resolve
+from callgate.call import resolve, tasks
 from callgate.call.admit import MAX_STREAMS, Slots
 from callgate.call.model import Cancelled, PeerLost, Request
 from callgate.call.pipeline import Call
@@ -25,6 +26,8 @@ from callgate.mcp.paths import Endpoint
 from callgate.mcp.reply import Receive, Reply
 from callgate.mcp.sessions import Session, Sessions
 from callgate.mcp.streams import ALL_LISTS, MAX_FOLLOWED, Filter, Stream, followable
+from callgate.mcp.tasks import begin
+from callgate.mcp.tasks import listed as task_list
 from callgate.model.caller import Caller
 from callgate.wire import eras, headers, jsonrpc
 
@@ -43,6 +46,7 @@ class Handlers:
         self._sessions = sessions
         self._streams: dict[str, set[Stream]] = {}
         self._open = Slots(MAX_STREAMS)
+        context.inflight.beginner = partial(begin, context)
         context.mail.on("session-ended", self._on_session_ended)
         context.mail.on("log-level", self._on_log_level)
         context.mail.on("subscribed", self._on_subscribed)
@@ -53,7 +57,7 @@ class Handlers:
         self, posted: Posted, given: dict[str, str], who: Who, endpoint: Endpoint, client: Client
     ) -> None:
         """Answer one request."""
-        if posted.method in _CALLED:
+        if posted.method in _CALLED or self._about_task(posted, who[0], endpoint):
             await self._call(posted, given, who[0], endpoint, client)
             return
         table = self._MODERN if posted.era == eras.MODERN else self._LEGACY
@@ -61,6 +65,11 @@ class Handlers:
         if handler is None:
             raise Refused("method_not_found", "This method is not offered here.")
         await handler(self, posted, who, endpoint, client)
+
+    def _about_task(self, posted: Posted, caller: Caller, endpoint: Endpoint) -> bool:
+        snapshot = self._context.fleet.view(caller.tenant)
+        known = posted.method in tasks.BY_ERA[posted.era]
+        return known and tasks.offered(snapshot, caller, endpoint.scope, posted.era)
 
     async def _call(
         self, posted: Posted, given: dict[str, str], caller: Caller, endpoint: Endpoint, client: Client
@@ -104,14 +113,22 @@ class Handlers:
             raise Refused("invalid_params", "The arguments hold text that is no Unicode.") from None
         headers.check_mirrored(given, paths, arguments)
 
+    async def _tasks(self, posted: Posted, who: Who, endpoint: Endpoint, client: Client) -> None:
+        snapshot = self._context.fleet.view(who[0].tenant)
+        if not tasks.offered(snapshot, who[0], endpoint.scope, posted.era):
+            raise Refused("method_not_found", "This method is not offered here.")
+        session = posted.session.id if posted.session is not None else None
+        self._context.slots.take(who[0])
+        try:
+            value = await task_list(self._context, (who[0], endpoint.scope, session), _cursor(posted))
+        finally:
+            self._context.slots.give_back(who[0])
+        await client[1].finish("result", value)
+
     async def _list(self, posted: Posted, who: Who, endpoint: Endpoint, client: Client) -> None:
         kind, member = listing.LISTS[posted.method]
         caller, sealer = who[0], self._context.cursor_sealer
-        given = bytes(posted.params.get("cursor", b"null"))
-        text = jsonrpc.text(given)
-        if text is None and given != b"null":
-            raise Refused("invalid_params", "params.cursor must be a string.")
-        cursor = listing.open_cursor(text, sealer, caller, kind, endpoint.scope)
+        cursor = listing.open_cursor(_cursor(posted), sealer, caller, kind, endpoint.scope)
         snapshot = self._context.fleet.view(caller.tenant)
         listed = listing.entries(snapshot, caller, endpoint.scope, kind)
         value = listing.page(listed, cursor, sealer, member)
@@ -130,7 +147,7 @@ class Handlers:
         if wanted is None:
             raise Refused("invalid_params", "params.protocolVersion must be a string.")
         revision = hello.negotiated(wanted)
-        capabilities = relayed(bytes(posted.params.get("capabilities", b"{}")))
+        capabilities = relayed(bytes(posted.params.get("capabilities", b"{}")), eras.LEGACY)
         info = jsonrpc.members(posted.params.get("clientInfo", b"{}"))
         caller = who[0]
         name = jsonrpc.text(info.get("name", b"")) or ""
@@ -160,6 +177,8 @@ class Handlers:
             wanted = msgspec.json.decode(posted.params.get("notifications") or b"{}", type=Filter)
         except msgspec.ValidationError:
             raise Refused("invalid_params", "params.notifications is not a valid filter.") from None
+        if wanted.task_ids:
+            tasks.check_declared(posted.capabilities)
         resolve.visible_upstreams(self._context.fleet.view(who[0].tenant), who[0], endpoint.scope)
         receive, reply = client
         self._open.take_stream(who[0])
@@ -167,10 +186,12 @@ class Handlers:
         watcher = asyncio.ensure_future(_when_gone(receive, reply, stream.stop))
         try:
             meta = b'{"%b":%b}' % (eras.SUBSCRIPTION_KEY.encode(), posted.id)
-            agreed = wanted.acknowledged(stream.served(wanted.resource_subscriptions))
+            stream.capabilities = relayed(posted.capabilities, eras.MODERN)
+            followed = stream.served_tasks(wanted.task_ids)
+            agreed = wanted.acknowledged(stream.served(wanted.resource_subscriptions), followed)
             params = jsonrpc.joined({"_meta": meta, "notifications": agreed})
             await reply.message(jsonrpc.notification("notifications/subscriptions/acknowledged", params))
-            await stream.run(wanted.lists(), wanted.resource_subscriptions, posted.id)
+            await stream.run(wanted.lists(), wanted.resource_subscriptions, posted.id, followed)
             await reply.finish("result", b'{"resultType":"complete","_meta":%b}' % meta)
         finally:
             watcher.cancel()
@@ -209,6 +230,7 @@ class Handlers:
         **_COMMON,
         "initialize": _initialize,
         "ping": _ping,
+        tasks.LIST: _tasks,
         "logging/setLevel": _set_level,
         "resources/subscribe": _subscribe,
         "resources/unsubscribe": _subscribe,
@@ -273,6 +295,14 @@ class Handlers:
     async def _on_subscribed(self, body: bytes) -> None:
         tenant, _, session = body.decode().partition(" ")
         await self._follow(tenant, session)
+
+
+def _cursor(posted: Posted) -> str | None:
+    given = bytes(posted.params.get("cursor", b"null"))
+    text = jsonrpc.text(given)
+    if text is None and given != b"null":
+        raise Refused("invalid_params", "params.cursor must be a string.")
+    return text
 
 
 async def _when_gone(receive: Receive, reply: Reply, tell: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""Going on with a call whose live exchange another replica holds.
+"""Exchanges in conversations that another replica holds: going on with a call, or asking about a task.
 
 A modern client's retry may land anywhere, while the handshake-era upstream that asked is in the middle of its answer on
 one replica. The answer travels there by mail, and the exchange's further events travel back, sealed both ways.
@@ -17,7 +17,7 @@ from callgate import clock
 from callgate.call.model import Waiting
 from callgate.errors import Refused
 from callgate.fleet.mail import Mail
-from callgate.upstreams.exchange import Answered, Ask, Ended, Event, Exchange, Failed, Notice, Piece
+from callgate.upstreams.exchange import Answered, Ask, Ended, Event, Exchange, Failed, Notice, Piece, Sent
 from callgate.upstreams.inbox import Inbox
 from callgate.wire import eras
 
@@ -28,17 +28,28 @@ _TYPES: dict[str, type[Event]] = {kind.__name__: kind for kind in (Notice, Ask, 
 _pack = msgspec.msgpack.Encoder().encode
 
 
+class Begin(msgspec.Struct, frozen=True, array_like=True):
+    """A request for the conversation that a replica holds with an upstream: who asks, and what is sent."""
+
+    upstream: str
+    session: str | None
+    capabilities: bytes
+    sent: Sent
+
+
 class Keeper(Protocol):
     """The registry of suspended exchanges (`inflight.InFlight`)."""
 
     def take(self, key: str, person: tuple[str, str]) -> Exchange: ...
 
+    async def begin(self, tenant: str, person: str, wanted: Begin) -> Exchange: ...
+
     def spawn(self, work: Coroutine[Any, Any, None]) -> None: ...
 
 
 class Order(msgspec.Struct, frozen=True, array_like=True):
-    """What the holder is asked to do. `what`: resume, answer, cancel or close; `stream` names the events that come
-    back."""
+    """What the holder is asked to do. `what`: begin, resume, answer, cancel or close; `stream` names the events that
+    come back."""
 
     what: str
     stream: str
@@ -48,6 +59,7 @@ class Order(msgspec.Struct, frozen=True, array_like=True):
     person: str = ""
     ask_id: bytes = b""
     reply: bytes = b""
+    begin: Begin | None = None
 
 
 class Said(msgspec.Struct, frozen=True, array_like=True):
@@ -121,20 +133,31 @@ class Remote:
 
     async def resume(self, waiting: Waiting, reply: bytes) -> RemoteExchange:
         """Have the holding replica go on with an exchange; its events come here."""
-        exchange = RemoteExchange(self, waiting.replica or "", clock.random_urlsafe(12))
-        self._hearing[exchange.stream] = exchange
         wanted = Order(
-            "resume", exchange.stream, self._replica, waiting.exchange or "", waiting.tenant, waiting.person,
+            "resume", clock.random_urlsafe(12), self._replica, waiting.exchange or "", waiting.tenant, waiting.person,
             waiting.ask_id.encode(), reply,
         )  # fmt: skip
+        exchange = await self._hear(waiting.replica or "", wanted)
+        if exchange is None:
+            raise Refused("upstream_broke_off", GONE)
+        return exchange
+
+    async def begin(self, holder: str, person: tuple[str, str], wanted: Begin) -> RemoteExchange | None:
+        """Have another replica start a request in its conversation; its events come here. None when it is gone."""
+        stream = clock.random_urlsafe(12)
+        return await self._hear(holder, Order("begin", stream, self._replica, "", *person, begin=wanted))
+
+    async def _hear(self, holder: str, order: Order) -> RemoteExchange | None:
+        exchange = RemoteExchange(self, holder, order.stream)
+        self._hearing[exchange.stream] = exchange
         try:
-            delivered = await self.order(exchange.holder, wanted)
+            delivered = await self.order(holder, order)
         except Refused:
             self.forget(exchange.stream)
             raise
         if not delivered:
             self.forget(exchange.stream)
-            raise Refused("upstream_broke_off", GONE)
+            return None
         if not self._watching:
             self._watching = True
             self.spawn(self._watch())
@@ -176,21 +199,23 @@ class Remote:
     async def _on_order(self, body: bytes) -> None:
         order = msgspec.msgpack.decode(body, type=Order)
         lent = self._lent.get(order.stream)
-        if order.what == "resume":
+        if order.what in ("begin", "resume"):
             self.spawn(self._lend(order))
         elif lent is not None:  # beside the mail: a slow upstream must not hold up other people's
             self.spawn(_done(order, *lent))
 
     async def _lend(self, order: Order) -> None:
-        """Answer the question, then send every further event to the replica that asked."""
+        """Begin, or answer the question, then send every further event to the replica that asked."""
         try:
-            exchange = self._keeper.take(order.exchange, (order.tenant, order.person))
+            exchange = await self._wanted(order)
         except Refused as refused:
-            await self._say(order, Failed("upstream_broke_off", refused.sentence))
+            code = "upstream_broke_off" if order.begin is None else refused.code
+            await self._say(order, Failed(code, refused.sentence))
             return
         self._lent[order.stream] = (exchange, asyncio.current_task())
         try:
-            await exchange.answer(order.ask_id, order.reply)
+            if order.begin is None:
+                await exchange.answer(order.ask_id, order.reply)
             async for event in exchange:
                 if not await self._say(order, event):
                     await exchange.cancel()
@@ -198,6 +223,11 @@ class Remote:
         finally:
             self._lent.pop(order.stream, None)
             await exchange.aclose()
+
+    async def _wanted(self, order: Order) -> Exchange:
+        if order.begin is not None:
+            return await self._keeper.begin(order.tenant, order.person, order.begin)
+        return self._keeper.take(order.exchange, (order.tenant, order.person))
 
     async def _say(self, order: Order, event: Event) -> bool:
         """Send one event; False when the replica that asked is gone, or cannot be told."""

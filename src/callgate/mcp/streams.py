@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from callgate import clock
-from callgate.call import decide, resolve
+from callgate.call import decide, resolve, tasks
 from callgate.call.authorize import authorize
 from callgate.call.identify import belongs
 from callgate.call.model import Request, Target
@@ -23,6 +23,8 @@ from callgate.mcp import listing
 from callgate.mcp.context import MCPContext
 from callgate.mcp.paths import Endpoint
 from callgate.mcp.reply import Reply
+from callgate.mcp.tasks import MOST_FOLLOWED, about
+from callgate.mcp.tasks import follow as follow_task
 from callgate.model.caller import Caller
 from callgate.wire import eras, jsonrpc
 
@@ -47,6 +49,7 @@ class Filter(msgspec.Struct, frozen=True, rename="camel"):
     prompts_list_changed: bool = False
     resources_list_changed: bool = False
     resource_subscriptions: tuple[str, ...] = ()
+    task_ids: tuple[str, ...] = ()
 
     def lists(self) -> frozenset[str]:
         given = {
@@ -56,11 +59,13 @@ class Filter(msgspec.Struct, frozen=True, rename="camel"):
         }
         return frozenset(name for name, wanted in given.items() if wanted)
 
-    def acknowledged(self, served: tuple[str, ...]) -> bytes:
+    def acknowledged(self, served: tuple[str, ...], followed: tuple[str, ...]) -> bytes:
         """The filter as agreed: what was asked for and is served."""
         agreed: dict[str, object] = dict.fromkeys(sorted(self.lists()), True)
         if served:
             agreed["resourceSubscriptions"] = list(served)
+        if followed:
+            agreed["taskIds"] = list(followed)
         return jsonrpc.encoded(agreed)
 
 
@@ -82,12 +87,17 @@ class Stream:
         self._subscription = b""  # raw id of the listen request, empty on a GET stream
         self._wanted: tuple[str, ...] = ()
         self._unwatch: dict[str, Callable[[], Awaitable[None]]] = {}
+        self._news: dict[str, bytes] = {}  # of tasks, likewise the latest of each
+        self.capabilities = b"{}"  # of a modern client
 
-    async def run(self, lists: frozenset[str], uris: tuple[str, ...], subscription: bytes = b"") -> None:
+    async def run(
+        self, lists: frozenset[str], uris: tuple[str, ...], subscription: bytes = b"", followed: tuple[str, ...] = ()
+    ) -> None:
         """Serve until the client goes, the token ends, or the gateway stops."""
         self._subscription = subscription
         stop = self._context.fleet.subscribe(self._on_change)
         self._compare(lists)
+        following = [asyncio.ensure_future(self._follow_task(public)) for public in followed]
         try:
             await self.follow(uris)
             while not self._reply.gone and not self._context.stopping.is_set():
@@ -97,6 +107,9 @@ class Stream:
                 await self._tell(lists)
         finally:
             stop()
+            for task in following:
+                task.cancel()
+            await asyncio.gather(*following, return_exceptions=True)
             for unwatch in self._unwatch.values():
                 await unwatch()
 
@@ -173,6 +186,9 @@ class Stream:
         updates, self._updates = self._updates, {}
         for params in updates.values():
             await self._notify(UPDATED, jsonrpc.members(params))
+        news, self._news = self._news, {}
+        for params in news.values():
+            await self._notify(tasks.NEWS, jsonrpc.members(params))
 
     async def _notify(self, method: str, params: dict[str, msgspec.Raw]) -> None:
         fields: dict[str, bytes | msgspec.Raw] = dict(params)
@@ -195,6 +211,28 @@ class Stream:
                 different.add(name)
             self._seen[name] = digest
         return frozenset(different)
+
+    # -- tasks -------------------------------------------------------------------------------------------------------
+
+    def served_tasks(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of the tasks that are this caller's, here."""
+        found = []
+        snapshot = self._context.fleet.view(self._caller.tenant)
+        for public in wanted[:MOST_FOLLOWED]:
+            with contextlib.suppress(Refused):
+                tasks.target(snapshot, self._about(public), self._context.place.tasks)
+                found.append(public)
+        return tuple(dict.fromkeys(found))
+
+    def _about(self, public: str) -> Request:
+        return about(self._caller, self._endpoint.scope, eras.MODERN, public, self.capabilities)
+
+    async def _follow_task(self, public: str) -> None:
+        def tell(params: bytes) -> None:
+            self._news[public] = params
+            self._wake.set()
+
+        await follow_task(self._context, lambda: self._about(public), tell)
 
     # -- resources ---------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ OUTCOMES = (
     "result",  # the upstream's result reached the edge
     "tool_error",  # a result with isError: true
     "rpc_error",  # the upstream answered with a JSON-RPC error
+    "task",  # the upstream works on it as a task; its requests go on with this one
     "input_required",  # this leg ended by asking the client for input
     "refused",  # a stage said no; `code` says which
     "cancelled",
