@@ -74,7 +74,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Pace:
-    """How long a run takes and how many rounds there are. `seconds` of a run, before its least number of requests."""
+    """How long a run takes (where a few calls do not take longer), how many rounds and sessions there are."""
 
     seconds: float
     rounds: int
@@ -82,8 +82,8 @@ class Pace:
     sessions: int
 
 
-FULL = Pace(seconds=3.0, rounds=3, growth_rounds=9, sessions=2000)
-QUICK = Pace(seconds=0.7, rounds=3, growth_rounds=5, sessions=500)
+FULL = Pace(seconds=3.0, rounds=3, growth_rounds=15, sessions=2000)
+QUICK = Pace(seconds=0.7, rounds=3, growth_rounds=9, sessions=500)
 
 
 def head_of(target: Target) -> str:
