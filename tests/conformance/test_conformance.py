@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.suite import run
-from tests.peers.gateway import Gateway, header_proxy, http_upstream
+from tests.peers.gateway import Gateway, header_proxy, http_upstream, replicas
 from tests.peers.processes import fixture_server
 from tests.support.postgres import OWNER, Cluster
 
@@ -48,19 +48,10 @@ def three(tmp_path_factory: pytest.TempPathFactory, pg_cluster: Cluster) -> Iter
     """Three replicas on one PostgreSQL database and with one key file, behind a proxy without any affinity."""
     pg_cluster.sql(f"CREATE DATABASE conformance OWNER {OWNER}")
     with ExitStack() as stack:
-        place = tmp_path_factory.mktemp("replicas")
-        key = place / "key"
-        replicas = []
-        for number in range(REPLICAS):
-            own = place / str(number)
-            own.mkdir()
-            gateway = Gateway(own, database_url=pg_cluster.url("conformance"), settings={"CALLGATE_KEY_FILE": str(key)})
-            stack.callback(gateway.stop)
-            gateway.up()
-            replicas.append(gateway)
-        replicas[0].govern(start_fixtures(stack))
-        token = replicas[0].token()
-        ports = [gateway.port for gateway in replicas]
+        found = replicas(stack, tmp_path_factory.mktemp("replicas"), pg_cluster.url("conformance"), REPLICAS)
+        found[0].govern(start_fixtures(stack))
+        token = found[0].token()
+        ports = [gateway.port for gateway in found]
         yield Lab(header_proxy(stack, ports, [f"Authorization: Bearer {token}"]))
 
 

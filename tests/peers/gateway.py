@@ -106,6 +106,19 @@ class Gateway:
         return self.cli("tokens", "issue", "--person", person).strip().splitlines()[-1]
 
 
+def replicas(stack: ExitStack, place: Path, database_url: str, count: int) -> list[Gateway]:
+    """Gateways on one database and with one key file, each with a directory and a port of its own; all are up."""
+    found = []
+    for number in range(count):
+        own = place / str(number)
+        own.mkdir()
+        gateway = Gateway(own, database_url=database_url, settings={"CALLGATE_KEY_FILE": str(place / "key")})
+        stack.callback(gateway.stop)
+        gateway.up()
+        found.append(gateway)
+    return found
+
+
 def _callgate() -> list[str]:
     program = Path(sys.executable).parent / "callgate"
     return [str(program)] if program.exists() else [sys.executable, "-m", "callgate"]
@@ -139,5 +152,6 @@ __all__ = [
     "free_port",
     "header_proxy",
     "http_upstream",
+    "replicas",
     "stdio_upstream",
 ]

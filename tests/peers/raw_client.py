@@ -75,6 +75,17 @@ class RawClient:
         self._connection.request("POST", self._path, json.dumps(body).encode(), headers)
         return self._connection.getresponse()
 
+    @property
+    def last_id(self) -> int:
+        """The id of the request that was sent last."""
+        return self._id
+
+    def reply(self, id_: Any, result: Any) -> http.client.HTTPResponse:
+        """Answer a question of the server (handshake era)."""
+        body = json.dumps({"jsonrpc": "2.0", "id": id_, "result": result}).encode()
+        self._connection.request("POST", self._path, body, self.headers)
+        return self._connection.getresponse()
+
     def raw(self, method: str, params: Any = None) -> bytes:
         """The bytes of the answering message, out of its event if it came in a stream."""
         return self._message(self.send(method, params))
