@@ -22,6 +22,16 @@ stamp_of() {
 is_fresh() { [ -f "$BUILD/stamps/$1" ] && [ "$(cat "$BUILD/stamps/$1")" = "$2" ]; }
 mark_fresh() { printf '%s\n' "$2" >"$BUILD/stamps/$1"; }
 
+# The interpreter for the gateway: the distribution's, if it is new enough. It is built with profiles, which is worth a
+# seventh of each call; one that was compiled at home usually is not.
+optimised_python() {
+  local python
+  for python in /usr/bin/python3 "$(command -v python3)"; do
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { printf '%s\n' "$python"; return 0; }
+  done
+  fail "Python 3.11 or newer is needed"
+}
+
 # need_packages PACKAGE...: installs Debian packages as root, else prints the one line to run
 need_packages() {
   local missing=() package

@@ -14,7 +14,7 @@ main() {
   stamp="$(stamp_of venv "requirements/$lock.txt" pyproject.toml)"
   is_fresh "venv-$kind" "$stamp" && [ -x .venv/bin/callgate ] && return 0
   uv="$(scripts/bootstrap.sh)"
-  [ -x .venv/bin/python ] || { say "making .venv"; "$uv" venv -q --python "$(command -v python3)" .venv; }
+  [ -x .venv/bin/python ] || { say "making .venv"; "$uv" venv -q --python "$(optimised_python)" .venv; }
   say "installing requirements/$lock.txt into .venv"
   rm -f "$BUILD"/stamps/venv-*
   "$uv" pip sync -q --python .venv/bin/python --require-hashes "requirements/$lock.txt"

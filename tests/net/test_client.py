@@ -26,7 +26,7 @@ async def test_a_request_gives_status_headers_and_body(client: Client, peer: Pee
     assert "x-b" not in response.headers
     assert dict(response.headers) == {"x-a": "1, 2", "content-length": "5"}
     assert len(response.headers) == 2
-    assert response.headers.raw[0] == (b"X-A", b"1")
+    assert response.headers.raw[0] == (b"x-a", b"1")
     assert await response.read(100) == b"hello"
     assert b"Accept-Encoding: identity\r\n" in seen[0]
     assert seen[0].endswith(b"\r\n\r\nbody")

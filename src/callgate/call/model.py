@@ -25,6 +25,7 @@ class Request(msgspec.Struct, frozen=True):
     scope: str | None = None  # upstream name for /mcp/u/<upstream>
     session: str | None = None
     capabilities: bytes = b"{}"
+    meta: Members | None = None  # the members of `params._meta`, where they have been read already
     progress_token: bytes = b""  # raw JSON, empty when the client sent none
     log_level: str | None = None
     durability: str = "strict"

@@ -105,7 +105,7 @@ def _by_name(snapshot: Snapshot, request: Request) -> Target:
     params = dict(request.params)
     params["name"] = msgspec.Raw(jsonrpc.encoded(definition.name))
     upstream = snapshot.upstreams[definition.upstream]
-    return trusted(Target(upstream, definition, definition.name, forwarded(params)), definition)
+    return trusted(Target(upstream, definition, definition.name, forwarded(params, request.meta)), definition)
 
 
 def trusted(target: Target, definition: Definition) -> Target:
@@ -231,11 +231,14 @@ def _covers(literals: tuple[str, ...], uri: str) -> bool:
     return len(uri) - at >= len(last) and uri.endswith(last)
 
 
-def forwarded(params: Members) -> bytes:
-    """The params as they go upstream: without the client's envelope, progress token and private `_meta` keys."""
-    meta = params.get("_meta")
-    if meta:
-        kept = eras.without(meta, _NEVER_UPSTREAM)
+def forwarded(params: Members, meta: Members | None = None) -> bytes:
+    """The params as they go upstream: without the client's envelope, progress token and private `_meta` keys.
+
+    `meta`: the members of their `_meta`, where they have been read already.
+    """
+    if params.get("_meta"):
+        members = jsonrpc.members(params["_meta"]) if meta is None else meta
+        kept = {key: value for key, value in members.items() if key not in _NEVER_UPSTREAM}
         if kept:
             params["_meta"] = msgspec.Raw(jsonrpc.joined(kept))
         else:

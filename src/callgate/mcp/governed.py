@@ -42,6 +42,7 @@ def governed(posted: Posted, caller: Caller, endpoint: Endpoint, durability: str
         scope=endpoint.scope,
         session=posted.session.id if posted.session is not None else None,
         capabilities=relayed(posted.capabilities, posted.era),
+        meta=posted.meta,
         progress_token=bytes(posted.meta.get("progressToken", b"")),
         log_level=level or jsonrpc.text(posted.meta.get(eras.LOG_LEVEL_KEY, b"")),
         durability=durability,

@@ -28,7 +28,7 @@ class ResponseHeaders(Mapping[str, str]):
         self.raw = raw
         self._values: dict[str, str] = {}
         for raw_name, raw_value in raw:
-            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
             self._values[name] = f"{self._values[name]}, {value}" if name in self._values else value
 
     def __getitem__(self, name: str) -> str:

@@ -194,7 +194,7 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._head_done:  # trailers are dropped (RFC 9110 §6.5.1); their bytes count as framing
             return
-        self._headers.append((name, value))
+        self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         if self._complete:
@@ -242,8 +242,7 @@ class Connection(asyncio.Protocol):
         length: int | None = None
         chunked = False
         self.idle_limit = self.max_idle
-        for raw_name, value in self._headers:
-            name = raw_name.lower()
+        for name, value in self._headers:
             if name not in _WATCHED:
                 continue
             if name == b"content-length":

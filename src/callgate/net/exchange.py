@@ -16,7 +16,7 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class ResponseHandler(Protocol):
-    """Who takes the answer. Names of headers come as the server wrote them."""
+    """Who takes the answer. Names of headers come in lower case."""
 
     def on_head(self, status: int, headers: Headers) -> None: ...
     def on_chunk(self, data: bytes) -> None: ...

@@ -101,10 +101,9 @@ class HttpExchange(Inbox):
         self.status = status
         kind = b""
         for name, value in headers:
-            lower = name.lower()
-            if lower == b"content-type":
+            if name == b"content-type":
                 kind = value.partition(b";")[0].strip().lower()
-            elif lower == b"mcp-session-id":
+            elif name == b"mcp-session-id":
                 self.session = value.decode("latin-1")
         if self._resuming:
             if status != 200 or kind != b"text/event-stream" or not isinstance(self._body, EventStream):

@@ -50,7 +50,7 @@ def failure(error: EgressError) -> Failed:
 def media_type(headers: Headers) -> bytes:
     """The lower-case media type of an answer, `b""` when it names none."""
     for name, value in headers:
-        if name.lower() == b"content-type":
+        if name == b"content-type":
             return value.partition(b";")[0].strip().lower()
     return b""
 

@@ -67,9 +67,9 @@ def parse(body: bytes, max_depth: int = 128, *, lenient: bool = False) -> Messag
         message = _parse_halves(body)
     if message.jsonrpc != "2.0":
         raise Refused("invalid_request", 'The member `jsonrpc` must be "2.0".')
-    if message.id and bytes(memoryview(message.id)[:1])[0] not in _ID_STARTS:
+    if message.id and bytes(message.id)[0] not in _ID_STARTS:
         raise Refused("invalid_request", "The member `id` must be a string or a number.")
-    if not (message.is_request or message.is_notification or message.is_response):
+    if message.method is None and not message.is_response:
         raise Refused("invalid_request", "A message needs a `method`, or an `id` with `result` or `error`.")
     return message
 
