@@ -9,7 +9,8 @@ from typing import Any
 
 MODERN = "2026-07-28"
 META = "io.modelcontextprotocol/"
-NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+TASK_METHODS = ("tasks/get", "tasks/update", "tasks/cancel")
+NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri", **dict.fromkeys(TASK_METHODS, "taskId")}
 
 
 _open: list[asyncio.StreamWriter] = []

@@ -103,9 +103,11 @@ def asked_for(request: Request) -> bool:
 def without_wish(snapshot: Snapshot, request: Request, target: Target) -> Target:
     """The target without a wish for a task that its upstream did not offer: it is then called as usual
     (2025-11-25, tasks, "Task Support and Handling")."""
+    if "task" not in request.params:
+        return target
     state = snapshot.states.get(target.upstream.id)
     modern = state is not None and state.era == request.era == eras.MODERN
-    if "task" not in request.params or modern or (asked_for(request) and core(state) is not None):
+    if modern or (asked_for(request) and core(state) is not None):
         return target
     params = jsonrpc.members(target.params)
     params.pop("task", None)

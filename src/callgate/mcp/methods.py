@@ -117,10 +117,9 @@ class Handlers:
         snapshot = self._context.fleet.view(who[0].tenant)
         if not tasks.offered(snapshot, who[0], endpoint.scope, posted.era):
             raise Refused("method_not_found", "This method is not offered here.")
-        session = posted.session.id if posted.session is not None else None
         self._context.slots.take(who[0])
         try:
-            value = await task_list(self._context, (who[0], endpoint.scope, session), _cursor(posted))
+            value = await task_list(self._context, (who[0], endpoint.scope, posted.session), _cursor(posted))
         finally:
             self._context.slots.give_back(who[0])
         await client[1].finish("result", value)

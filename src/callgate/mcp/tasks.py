@@ -23,6 +23,7 @@ from callgate.mcp.context import MCPContext
 from callgate.mcp.drive import Drive
 from callgate.mcp.remote import Begin
 from callgate.mcp.reply import Reply
+from callgate.mcp.sessions import Session
 from callgate.model.caller import Caller
 from callgate.upstreams.exchange import Exchange
 from callgate.wire import eras, jsonrpc
@@ -87,7 +88,7 @@ async def look(context: MCPContext, request: Request) -> tuple[bytes | None, int
 # -- a person's list ---------------------------------------------------------------------------------------------------
 
 
-Asker = tuple[Caller, str | None, str | None]  # with the scope and the session
+Asker = tuple[Caller, str | None, Session | None]  # with the scope and the session
 
 
 async def listed(context: MCPContext, asker: Asker, text: str | None) -> bytes:
@@ -117,7 +118,9 @@ def _belongs(context: MCPContext, caller: Caller, public: str, upstream: str | N
 
 async def _listed(context: MCPContext, asker: Asker, public: str) -> bytes | None:
     caller, scope, session = asker
-    request = msgspec.structs.replace(about(caller, scope, eras.LEGACY, public), session=session)
+    request = about(caller, scope, eras.LEGACY, public)
+    if session is not None:  # the conversation with the upstream is the session's
+        request = msgspec.structs.replace(request, session=session.id, capabilities=session.capabilities)
     value, code = await look(context, request)
     if code == -32602:  # its server forgot it
         await context.notes.remove(caller.tenant, tasks.noted_under(caller.person), public)

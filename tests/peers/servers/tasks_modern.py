@@ -207,8 +207,8 @@ def answer(method: str, params: dict[str, Any], header: str | None) -> dict[str,
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
+    def log_message(self, *args: Any) -> None:
+        """Say nothing."""
 
     def do_GET(self) -> None:
         if self.path == "/seen":
