@@ -4,9 +4,9 @@ Exit codes: 0, also when goals are not met; 1 when a part broke; 2 for a bad opt
 """
 
 import argparse
-import contextlib
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -71,8 +71,11 @@ def main() -> int:
     machine = about()
     results = Results()
     say("; ".join(f"{name}: {value}" for name, value in machine.items()))
-    with contextlib.suppress(KeyboardInterrupt):
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
+    try:
         run(chosen, results)
+    except KeyboardInterrupt:
+        results.broken["run"] = "interrupted"
     say(f"\n{report.plain(report.notes(results.facts))}\n")
     say(report.plain(report.verdict(results.facts), left=1))
     if chosen.json:

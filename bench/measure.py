@@ -71,6 +71,12 @@ class Series:
         pairs = zip(self.runs, base.runs, strict=True)
         return float(statistics.median(getattr(own, figure) / getattr(other, figure) for own, other in pairs))
 
+    def doubt(self, base: "Series", figure: str) -> float:
+        """How far off that ratio's median may be: half its 95 % interval, from the quartiles of the rounds."""
+        pairs = zip(self.runs, base.runs, strict=True)
+        low, _, high = statistics.quantiles(getattr(own, figure) / getattr(other, figure) for own, other in pairs)
+        return float(1.57 * (high - low) / math.sqrt(len(self.runs)))
+
 
 @dataclass(frozen=True)
 class Pace:
@@ -82,8 +88,8 @@ class Pace:
     sessions: int
 
 
-FULL = Pace(seconds=3.0, rounds=3, growth_rounds=15, sessions=2000)
-QUICK = Pace(seconds=0.7, rounds=3, growth_rounds=9, sessions=500)
+FULL = Pace(seconds=3.0, rounds=3, growth_rounds=60, sessions=2000)
+QUICK = Pace(seconds=0.7, rounds=3, growth_rounds=25, sessions=500)
 
 
 def head_of(target: Target) -> str:

@@ -66,6 +66,7 @@ NOTES = {
     "rate.postgresql": ("calls per second on PostgreSQL, 64 connections", _OF_NGINX),
     "cpu.postgresql_server_us": ("CPU of the PostgreSQL server per call, 16 connections", "µs"),
     "growth.again": ("CPU per call, the smallest gateway against another just like it: the noise", "%"),
+    "growth.doubt": ("how far off the growth figures may be, in either direction (95 %)", "± %"),
     "growth.tools_1000": ("CPU per call, 10 to 1,000 tools", "%"),
     "growth.rules_100": ("CPU per call, 1 to 100 rules on other tools", "%"),
     "memory.worker_started_mb": ("memory of one worker after the start", "MB"),
@@ -82,6 +83,8 @@ def said(value: float, unit: str) -> str:
     """A figure as people read it."""
     if unit == "%":
         return f"{value:+.1f} %"
+    if unit == "± %":
+        return f"± {value:.1f} %"
     if unit == "µs" or abs(value) >= 100:
         return f"{value:,.0f} {unit}"
     return f"{value:.2f} {unit}" if abs(value) < 10 else f"{value:.1f} {unit}"
