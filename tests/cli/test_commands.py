@@ -13,7 +13,7 @@ from callgate.cli import audit, demo_server, swap
 from callgate.cli.configs import TOML_FILE, Entry, Place
 from callgate.cli.output import table
 from callgate.cli.session import Session
-from callgate.cli.snippets import again, snippets, welcome
+from callgate.cli.snippets import again, own_program, snippets, welcome
 from callgate.cli.upstreams import describe
 from callgate.errors import Refused
 from tests.support.program import Program
@@ -189,6 +189,14 @@ def test_the_first_start_prints_what_to_paste(tmp_path: Path) -> None:
     text = "".join(lines)
     for part in ("claude mcp add", "~/.cursor/mcp.json", "mcp_servers.callgate", "tools approve --all --yes", "cgt_"):
         assert part in text
+
+
+def test_the_bridge_is_named_by_its_whole_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A desktop client starts it from a folder of its own."""
+    (tmp_path / "callgate").touch(0o755)
+    monkeypatch.chdir(tmp_path.parent)
+    monkeypatch.setattr("sys.argv", [f"{tmp_path.name}/callgate", "up"])
+    assert own_program() == str(tmp_path / "callgate")
 
 
 def test_snippets_are_valid_in_their_own_language() -> None:

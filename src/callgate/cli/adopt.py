@@ -5,8 +5,6 @@ the adopted servers for the one URL, with a backup; `--undo` takes that back.
 """
 
 import ipaddress
-import shutil
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from callgate.cli.configs import Entry, Skipped, entries, places, process_enviro
 from callgate.cli.connect import DEFAULT_URL
 from callgate.cli.output import note, say, table
 from callgate.cli.session import Session
+from callgate.cli.snippets import own_program
 from callgate.errors import Refused
 
 COLUMNS = ("name", "kind", "target", "secrets", "from")
@@ -180,7 +179,7 @@ def _replace(
             if client not in tokens:
                 issued = session.client.post("/tokens", {"person": person, "client": client})
                 tokens[client] = issued["token"]
-            link = swap.Link(options.endpoint, tokens[client], shutil.which("callgate") or sys.argv[0])
+            link = swap.Link(options.endpoint, tokens[client], own_program())
             done.append(swap.swap(held[0].place, held, link))
         except Refused as refused:
             note(f"{path}: {refused.sentence}")

@@ -3,6 +3,14 @@
 import json
 import shutil
 import sys
+from pathlib import Path
+
+
+def own_program() -> str:
+    """The whole path of the `callgate` that runs: a desktop client starts it from another folder."""
+    started = Path(sys.argv[0])
+    found = str(started) if started.name == "callgate" and started.exists() else shutil.which("callgate")
+    return str(Path(found or started).absolute())
 
 
 def snippets(url: str, token: str) -> list[tuple[str, str]]:
@@ -11,8 +19,7 @@ def snippets(url: str, token: str) -> list[tuple[str, str]]:
     entry = {"url": url, "headers": {"Authorization": f"Bearer {token}"}}
     cursor = json.dumps({"mcpServers": {"callgate": entry}}, indent=2)
     codex = f'[mcp_servers.callgate]\nurl = "{url}"\nhttp_headers = {{ "Authorization" = "Bearer {token}" }}'
-    program = shutil.which("callgate") or sys.argv[0]
-    stdio = {"command": program, "args": ["connect", url], "env": {"CALLGATE_TOKEN": token}}
+    stdio = {"command": own_program(), "args": ["connect", url], "env": {"CALLGATE_TOKEN": token}}
     bridge = json.dumps({"mcpServers": {"callgate": stdio}}, indent=2)
     return [
         ("Claude Code (paste into a shell)", f'claude mcp add --transport http callgate {url} --header "{header}"'),
