@@ -39,8 +39,8 @@ SCENARIOS = (
     "tasks-required-task-error",
     "tasks-mrtr-composition",
 )
-CORE = {"elicitation": {"form": {}}, "tasks": {}}
-MODERN = {"elicitation": {}, "extensions": {EXTENSION: {}}}
+CORE: dict[str, Any] = {"elicitation": {"form": {}}, "tasks": {}}
+MODERN: dict[str, Any] = {"elicitation": {}, "extensions": {EXTENSION: {}}}
 TOOL = "simulate-research-query"
 
 
@@ -66,7 +66,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, pg_cluster: Cluster) -> Iterat
         place = tmp_path_factory.mktemp("tasks")
         jobs = stack.enter_context(Process([python("py-mcp2"), SERVERS / "tasks_modern.py"])).wait_ready()
         port = free_port()
-        command = [node(), program(EVERYTHING), "streamableHttp"]
+        command: list[str | Path] = [node(), program(EVERYTHING), "streamableHttp"]
         server = stack.enter_context(Process(command, env={**os.environ, "PORT": str(port)}))
         server.wait_line(lambda line: "listening" in line.lower())
         replicas = [replica(stack, place / str(number), pg_cluster, place / "key") for number in range(2)]
@@ -254,7 +254,7 @@ def test_news_of_a_task_come_on_the_stream_that_asked_for_them(lab: Lab) -> None
 
 
 def test_each_endpoint_declares_the_tasks_of_its_own_servers_and_era(lab: Lab) -> None:
-    joined = {"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}}
+    joined: dict[str, Any] = {"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}}
     for path, core in (("/mcp", joined), ("/mcp/u/research", joined), ("/mcp/u/jobs", None)):
         offered = capabilities(lab, path, "2025-11-25")
         assert offered.get("tasks") == core

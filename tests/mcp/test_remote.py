@@ -15,7 +15,7 @@ from callgate.fleet.mail import Mail
 from callgate.mcp import inflight, remote
 from callgate.mcp.inflight import InFlight, cancel_key
 from callgate.store.engine import Database
-from callgate.upstreams.exchange import Answered, Ask, Failed, Notice, Piece
+from callgate.upstreams.exchange import Answered, Ask, Exchange, Failed, Notice, Piece, Sent
 from callgate.upstreams.inbox import Inbox
 from callgate.wire import eras
 from tests.call.world import ANA, PlainSealer
@@ -116,6 +116,45 @@ async def test_a_holder_that_is_gone_is_said_at_once(pg: Database) -> None:
         with pytest.raises(Refused) as caught:
             await other.remote.resume(waiting("rep_gone"), b"{}")
         assert caught.value.code == "upstream_broke_off"
+
+
+BEGIN = remote.Begin("ups_1", "s1", b"{}", Sent("tasks/get", b'{"taskId":"own"}', name="own"))
+
+
+async def test_a_request_begins_in_the_conversation_of_its_holder(pg: Database) -> None:
+    async with asyncio.timeout(30), replica(pg, "rep_a") as holder, replica(pg, "rep_b") as other:
+        upstream, begun = Upstream(), []
+
+        async def begin(tenant: str, person: str, wanted: remote.Begin) -> Exchange:
+            begun.append((tenant, person, wanted))
+            upstream.emit(Ask(b"1", "roots/list", b"{}"))
+            return upstream
+
+        holder.beginner = begin
+        exchange = await other.remote.begin("rep_a", ANA.key, BEGIN)
+        assert exchange is not None
+        seen = []
+        async for event in exchange:
+            seen.append(type(event))
+            if isinstance(event, Ask):
+                await exchange.answer(event.id, b'{"result":{}}')
+        assert begun == [(*ANA.key, BEGIN)]
+        assert seen == [Ask, Ask, Answered]
+
+
+async def test_a_request_that_cannot_begin_fails_with_the_holders_reason(pg: Database) -> None:
+    async def begin(tenant: str, person: str, wanted: remote.Begin) -> Exchange:
+        raise Refused("upstream_timeout", "Too slow.")
+
+    async with asyncio.timeout(30), replica(pg, "rep_a") as holder, replica(pg, "rep_b") as other:
+        for beginner, failed in ((None, "upstream_unavailable"), (begin, "upstream_timeout")):
+            holder.beginner = beginner
+            exchange = await other.remote.begin("rep_a", ANA.key, BEGIN)
+            assert exchange is not None
+            (event,) = [event async for event in exchange]
+            assert isinstance(event, Failed)
+            assert event.code == failed
+        assert await other.remote.begin("rep_gone", ANA.key, BEGIN) is None
 
 
 @pytest.mark.parametrize("how", ["cancel", "close"])
