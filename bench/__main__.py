@@ -18,6 +18,9 @@ from bench.measure import FULL, QUICK
 from bench.parts import PARTS, Bench, Results
 
 
+_BUSY = 0.7  # load average
+
+
 def options() -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(
@@ -71,6 +74,8 @@ def main() -> int:
     machine = about()
     results = Results()
     say("; ".join(f"{name}: {value}" for name, value in machine.items()))
+    if float(machine["load average before"]) > _BUSY:
+        say("This machine is busy with something else: do not quote these figures.")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     try:
         run(chosen, results)
