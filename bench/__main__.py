@@ -17,7 +17,6 @@ from bench.machine import Broken, about, build
 from bench.measure import FULL, QUICK
 from bench.parts import PARTS, Bench, Results
 
-
 _BUSY = 0.7  # load average
 
 
