@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from callgate.audit.segment import Segment, read_back
+from tests.audit.disks import add
 from tests.support.events import intent, outcome
 
 encode = msgspec.json.encode
@@ -40,13 +41,17 @@ def test_a_file_knows_what_is_durable_and_what_is_loaded(tmp_path: Path) -> None
     segment = Segment.create(tmp_path / "x.journal", 4096)
     assert segment.path.stat().st_size == 4096
     assert segment.path.stat().st_mode & 0o777 == 0o600
-    segment.append(b"one\ntwo\n")
+    add(segment, b"one\ntwo\n")
     assert segment.unloaded(6) == b"one\n"
     segment.loaded += 4
     assert segment.unloaded(100) == b"two\n"
     segment.loaded += 4
     assert segment.unloaded(100) == b""
-    segment.append(b"three\n")
+    add(segment, b"three\n")
+    segment.write(b"not durable\n")
+    assert segment.unloaded(100) == b"three\n"
+    segment.cut()
+    segment.write(b"nor this\n")
     segment.close()
     assert segment.path.read_bytes() == b"one\ntwo\nthree\n"
 
@@ -68,6 +73,6 @@ def test_what_cannot_be_written_is_an_error_and_not_durable(tmp_path: Path) -> N
     (tmp_path / "x.journal").touch()
     segment = Segment(tmp_path / "x.journal", os.open(tmp_path / "x.journal", os.O_RDONLY))
     with pytest.raises(OSError, match="descriptor"):
-        segment.append(b"one\n")
-    assert segment.durable == 0
+        segment.write(b"one\n")
+    assert segment.durable == segment.end == 0
     segment.delete()

@@ -1,4 +1,4 @@
-"""One file of the journal: lines of JSON, appended in groups, each group synced before anybody is told.
+"""One file of the journal: lines of JSON, written in groups, each group synced before anybody is told.
 
 The space is reserved when the file is made, so a full disk shows then, and syncing need not grow the file. Read back,
 a line that was cut off by a crash (or was never written: zeros) is no record, and nobody was told that it was one.
@@ -18,13 +18,14 @@ _decode = msgspec.json.Decoder(Event).decode
 
 
 class Segment:
-    """A file being written. `durable` is how many of its bytes are on stable storage, `loaded` how many in SQLite."""
+    """A file being written. How many of its bytes are written (`end`), on stable storage, and in SQLite (`loaded`)."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
+        self.descriptor = descriptor
+        self.end = 0
         self.durable = 0
         self.loaded = 0
-        self._descriptor = descriptor
 
     @classmethod
     def create(cls, path: Path, reserve: int) -> "Segment":
@@ -40,38 +41,41 @@ class Segment:
             raise
         return cls(path, descriptor)
 
-    def append(self, data: bytes) -> None:
-        """Write and sync whole lines. Raises `OSError`; the file then ends where it did, if possible."""
-        try:
-            view = memoryview(data)
-            at = self.durable
-            while view:
-                written = os.pwrite(self._descriptor, view, at)
-                at += written
-                view = view[written:]
-            os.fdatasync(self._descriptor)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._descriptor, self.durable)
-            raise
-        self.durable = at
+    def write(self, data: bytes) -> None:
+        """Hand whole lines to the system; they are not durable yet. Raises `OSError`; `end` is then where it was."""
+        at = self.end
+        written = os.pwrite(self.descriptor, data, at)
+        while written < len(data):
+            more = os.pwrite(self.descriptor, memoryview(data)[written:], at + written)
+            written += more
+        self.end = at + written
+
+    def cut(self) -> None:
+        """Take back what was written and is not durable, if possible."""
+        with contextlib.suppress(OSError):
+            os.ftruncate(self.descriptor, self.durable)
+        self.end = self.durable
 
     def unloaded(self, limit: int) -> bytes:
         """The next durable bytes that are not in SQLite: whole lines, about `limit` bytes; empty = none."""
-        data = os.pread(self._descriptor, min(limit, self.durable - self.loaded), self.loaded)
+        data = os.pread(self.descriptor, min(limit, self.durable - self.loaded), self.loaded)
         end = data.rfind(b"\n") + 1
         return data[:end]
 
     def close(self) -> None:
-        """Cut the file to its content and close it."""
-        with contextlib.suppress(OSError):
-            os.ftruncate(self._descriptor, self.durable)
-        os.close(self._descriptor)
+        """Cut the file to what is durable and close it."""
+        self.cut()
+        os.close(self.descriptor)
 
     def delete(self) -> None:
         """Close and remove the file."""
-        os.close(self._descriptor)
+        os.close(self.descriptor)
         self.path.unlink(missing_ok=True)
+
+    def drop(self) -> None:
+        """Close and remove, if possible, a file that holds nothing of value."""
+        with contextlib.suppress(OSError):
+            self.delete()
 
 
 def read_back(path: Path) -> Iterator[tuple[bytes, Event]]:
