@@ -1,10 +1,12 @@
 """The documents are complete: settings, errors, permissions, audit fields, commands; and links lead somewhere."""
 
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -82,6 +84,38 @@ def test_every_command_is_documented() -> None:
     text = (DOCS / "cli.md").read_text()
     missing = [name for name in _commands(typer.main.get_command(app)) if f"callgate {name}" not in text]
     assert missing == []
+
+
+def _pasted(document: Path) -> Iterator[str]:
+    """The `callgate` commands of a document's shell blocks."""
+    for block in re.findall(r"(?s)```sh\n(.*?)```", document.read_text().replace("\n   ", "\n")):
+        for line in block.replace("\\\n", " ").splitlines():
+            if line.strip().startswith("callgate "):
+                yield line.strip()
+
+
+def _parsed(words: list[str]) -> None:
+    """Parse a command line as the program does, without running it. Raises what the program shows as a usage error."""
+    command: Any = typer.main.get_command(app)
+    context: Any = None
+    while hasattr(command, "resolve_command"):
+        context = command.make_context("callgate", words, parent=context)
+        _, command, words = command.resolve_command(context, [*context._protected_args, *context.args])
+    command.make_context("callgate", words, parent=context)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_commands_of_a_document_are_commands_of_the_program(document: Path) -> None:
+    for line in _pasted(document):
+        words = shlex.split(line.split(" > ")[0], comments=True)[1:]
+        if words != ["--help"]:
+            _parsed(words)
+
+
+@pytest.mark.parametrize("wrong", ["nope", "agents add x --nope", "rules add"])
+def test_a_wrong_command_in_a_document_would_show(wrong: str) -> None:
+    with pytest.raises(Exception, match=r"(?i)no such|missing"):
+        _parsed(wrong.split())
 
 
 def test_every_file_on_the_path_of_a_call_exists() -> None:
