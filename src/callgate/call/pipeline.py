@@ -107,9 +107,6 @@ class Call:
         handler = self._HANDLERS.get(type(event))
         if handler is None or self.phase == DONE:
             return ()
-        return self._guard(handler, event)
-
-    def _guard(self, handler: Callable[[Any, Any], Effects], event: object) -> Effects:
         try:
             return handler(self, event)
         except Refused as refused:
