@@ -3,13 +3,15 @@
 `Cluster.start` fails (never skips) when PostgreSQL is missing, with the line to run.
 """
 
+import contextlib
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +91,24 @@ class Cluster:
         """Stop the server: `immediate` breaks every connection, as a crash does."""
         self._run("pg_ctl", "-D", str(self.data), "-w", "-t", "60", "-m", mode, "stop")
 
+    def restart(self, mode: str = "immediate") -> None:
+        """Stop the server and start it again at once, with the options that it had."""
+        log = str(self.directory / "log")
+        self._run("pg_ctl", "-D", str(self.data), "-l", log, "-w", "-t", "60", "-m", mode, "restart")
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """The server answers nothing until the end of the block, and its connections stay: as on a disk that hangs."""
+        first = self.pid
+        stopped = [first, *_children(first)]
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+
     def destroy(self) -> None:
         if (self.data / "postmaster.pid").exists():
             self.down()
@@ -120,3 +140,8 @@ class Cluster:
         if done.returncode != 0:
             raise AssertionError(f"{program} failed: {done.stderr or (self.directory / 'log').read_text()[-2000:]}")
         return done.stdout or ""
+
+
+def _children(parent: int) -> list[int]:
+    listed = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+    return [int(pid) for pid in listed.split()]

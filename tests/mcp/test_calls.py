@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from callgate.mcp import door
+from callgate.mcp import door, drive
 from tests.mcp.lab import Lab
 from tests.support.waiting import until
 from tests.upstreams.scripted import Answering, Asked, reply
@@ -259,6 +259,23 @@ async def test_a_client_that_stops_reading_gives_the_upstream_free(
 
         async def recorded() -> bool:
             return await lab.outcomes(upstream) == [("result", ""), ("cancelled", "cancelled")]
+
+        await until(recorded)
+
+
+async def test_an_intent_that_is_durable_too_late_is_the_record_of_a_refused_call(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def call(asked: Asked, answering: Answering) -> None:
+        raise AssertionError("the upstream is not asked")
+
+    async with asyncio.timeout(30), lab.upstream(call) as upstream:
+        monkeypatch.setattr(drive, "RECORD_SECONDS", 0.0)
+        result = (await (await lab.client().modern("tools/call", {"name": upstream.tool})).last())["result"]
+        assert result["_meta"]["callgate/decision"]["code"] == "not_recorded"
+
+        async def recorded() -> bool:
+            return await lab.outcomes(upstream) == [("refused", "not_recorded")]
 
         await until(recorded)
 

@@ -40,7 +40,12 @@ def not_recorded(event: Event) -> Outcome | None:
     it gives way to the event itself where that was written after all.
     """
     if isinstance(event, Intent):
-        return Outcome(id=event.id, at=event.at, tenant=event.tenant, outcome="refused", code="not_recorded")
+        return refused_unrecorded(event)
     if isinstance(event, Outcome):
         return Outcome(id=event.id, at=event.at, tenant=event.tenant, outcome="unknown", code="not_recorded")
     return None
+
+
+def refused_unrecorded(intent: Intent) -> Outcome:
+    """How a call ended whose intent was not durable in time."""
+    return Outcome(id=intent.id, at=intent.at, tenant=intent.tenant, outcome="refused", code="not_recorded")

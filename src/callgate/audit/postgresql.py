@@ -2,7 +2,8 @@
 
 While the server is away `healthy` is False and new records are refused at once; a group that was on its way is tried
 again (an event that got in after all is not doubled) until it is 5 s old, then it fails. Relaxed outcomes were
-answered already and are kept until they are in. An event that no column can hold fails alone, not its group.
+answered already and are kept until they are in, and so is what became true of open calls by failing: no intent stays
+without an outcome. An event that no column can hold fails alone, not its group.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from callgate import clock
 from callgate.audit import events, writer
 from callgate.audit.writer import LONGEST_S, Done, NotDurable, tell
 from callgate.errors import Refused
-from callgate.model.event import Event, Outcome
+from callgate.model.event import Event, Intent, Outcome
 from callgate.store.audit_postgresql import PostgreSQLAudit
 
 _GROUP = 2000  # events of one statement
@@ -37,6 +38,7 @@ class PostgreSQLRecorder:
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
         self._on_the_way: set[asyncio.Future[None]] = set()
+        self._open: set[str] = set()  # calls whose intent was taken and whose outcome was not
         self._loop: asyncio.AbstractEventLoop
 
     async def start(self) -> None:
@@ -54,15 +56,30 @@ class PostgreSQLRecorder:
 
     def write(self, event: Event, done: Done) -> None:
         """The hot path: append, wake a worker."""
+        kind = type(event)
         if not self._healthy:
             self._loop.call_soon(done, NotDurable("the database is away"))
+            if kind is Outcome and event.id in self._open:
+                self._later_truth(event)
             return
-        if isinstance(event, Outcome) and event.durability == "relaxed":
+        if kind is Intent:
+            self._open.add(event.id)
+        elif kind is Outcome:
+            self._open.discard(event.id)
+        if kind is Outcome and event.durability == "relaxed":  # type: ignore[union-attr]  # `kind` has told
             self._loop.call_soon(done, None)
             self._queue.append((event, None))
         else:
             self._queue.append((event, done))
         self._wake.set()
+
+    def _later_truth(self, event: Event) -> None:
+        """An event failed: what is true of its call now is written when the server is back."""
+        self._open.discard(event.id)
+        truth = events.not_recorded(event)
+        if truth is not None:
+            self._queue.append((truth, None))
+            self._wake.set()
 
     async def record(self, event: Event) -> None:
         await writer.record(self, event)
@@ -148,6 +165,7 @@ class PostgreSQLRecorder:
                     await store.insert([event])
                 except (ValueError, Refused):
                     error = NotDurable("no column can hold this event")
+                    self._open.discard(event.id)
             self._tell([done], error)
 
     def _tell(self, waiting: Sequence[Done | None], error: NotDurable | None) -> None:
@@ -168,8 +186,9 @@ class PostgreSQLRecorder:
         """Fail who waits; what is left to write is what was answered already, and what became true by failing."""
         left: list[_Item] = []
         for event, done in items:
-            truth = event if done is None or event is None else events.not_recorded(event)
-            if truth is not None:
-                left.append((truth, None))
+            if event is not None and done is None:
+                left.append((event, None))
+            elif event is not None:
+                self._later_truth(event)
         self._tell([done for _, done in items], NotDurable("the database is away"))
         return left

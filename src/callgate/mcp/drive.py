@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
+from callgate.audit.events import refused_unrecorded
 from callgate.call import model as m
 from callgate.call import tasks
 from callgate.call.authorize import authorize
@@ -19,6 +20,7 @@ from callgate.errors import Refused
 from callgate.mcp.context import MCPContext
 from callgate.mcp.remote import Begin
 from callgate.mcp.reply import Reply
+from callgate.model.event import Intent
 from callgate.upstreams.exchange import Answered, Ask, Ended, Exchange, Failed, Notice, Piece
 from callgate.wire import jsonrpc
 
@@ -125,12 +127,21 @@ class Drive:
     def _record(self, event: Any, durable: object) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        timer = self._timer = asyncio.get_running_loop().call_later(RECORD_SECONDS, self.post, m.RecordFailed())
+        waits = True
+
+        def late() -> None:
+            nonlocal waits
+            waits = False
+            self.post(m.RecordFailed())
 
         def done(error: BaseException | None) -> None:
             timer.cancel()
-            self.post(durable if error is None else m.RecordFailed())
+            if waits:
+                self.post(durable if error is None else m.RecordFailed())
+            elif error is None and isinstance(event, Intent):  # refused meanwhile: no intent stays without an outcome
+                self._context.recorder.write(refused_unrecorded(event), lambda _: None)
 
+        timer = self._timer = asyncio.get_running_loop().call_later(RECORD_SECONDS, late)
         self._context.recorder.write(event, done)
 
     # -- upstream ----------------------------------------------------------------------------------------------------
