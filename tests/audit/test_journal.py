@@ -90,6 +90,31 @@ async def test_files_rotate_are_loaded_and_deleted_and_open_calls_survive_it(
     await recorder.stop()
 
 
+@pytest.mark.parametrize("kernel", [True, False])
+async def test_rotating_and_loading_under_load_keep_every_record(
+    embedded: Database, tmp_path: Path, kernel: bool
+) -> None:  # fmt: skip
+    recorder = await started(embedded, tmp_path, 8_000, FaultyDisk(kernel=kernel).on)
+    ended: list[str] = []
+
+    async def calls() -> None:
+        for _ in range(25):
+            made = intent()
+            await recorder.record(made)
+            await recorder.record(outcome(made))
+            ended.append(made.id)
+
+    async def loading() -> None:
+        while len(ended) < 400:
+            await recorder.flush()
+
+    await asyncio.gather(*(calls() for _ in range(16)), loading())
+    await recorder.stop()
+    found = await entries(embedded)
+    assert {key for key, entry in found.items() if entry.outcome == "result"} == set(ended)
+    assert list((tmp_path / "journal").iterdir()) == []
+
+
 async def test_much_that_waits_is_loaded_without_a_quiet_moment(
     embedded: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,6 +338,54 @@ async def test_memory_that_runs_out_while_writing_refuses_and_heals(
 
     await until(healed)
     await recorder.record(intent())
+    await recorder.stop()
+
+
+async def test_relaxed_outcomes_are_answered_at_once_and_synced_together_soon_after(
+    embedded: Database, tmp_path: Path
+) -> None:
+    disk = FaultyDisk()
+    recorder = await started(embedded, tmp_path, disk=disk.on)
+    calls = [intent() for _ in range(3)]
+    await asyncio.gather(*(recorder.record(call) for call in calls))
+    syncs = disk.syncs
+    disk.hold()
+    for call in calls:
+        await recorder.record(outcome(call, durability="relaxed"))
+    async with asyncio.timeout(20):
+        await disk.reached.wait()
+    assert disk.syncs == syncs + 1
+    disk.go_on()
+    await recorder.flush()
+    found = await entries(embedded)
+    assert {found[call.id].outcome for call in calls} == {"result"}
+    await recorder.stop()
+
+
+async def test_what_a_stop_cannot_write_any_more_is_refused(
+    embedded: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "_DRAIN_S", 0.01)
+    disk = FaultyDisk()
+    recorder = await started(embedded, tmp_path, disk=disk.on)
+    disk.hold()
+    results: list[BaseException | None] = []
+    recorder.write(intent(), results.append)
+    await disk.reached.wait()
+    await recorder.stop()
+    assert [type(error).__name__ for error in results] == ["NotDurable"]
+    assert not recorder.healthy
+
+
+async def test_a_group_that_came_through_while_the_process_stood_still_is_not_refused(
+    embedded: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = await started(embedded, tmp_path)
+    monkeypatch.setattr(journal, "LONGEST_S", 0.0)  # every group that is looked at seems late
+    monkeypatch.setattr(journal, "_WATCH_S", 0.0)
+    for _ in range(20):
+        await recorder.record(intent())
+    assert recorder.healthy
     await recorder.stop()
 
 

@@ -1,9 +1,9 @@
 """The embedded recorder: an append-only journal per process, loaded into SQLite behind the calls.
 
-A group is durable when it is synced in the journal; the journal is part of the store: `flush` loads it, a start
-replays what a killed process left, and ends its open calls as `unknown`. Relaxed outcomes are answered at once and
-synced within 500 ms. Fail closed: an error or a sync that takes 5 s fails its group and makes `healthy` False until a
-fresh file can be written; a journal that cannot be written at all stops the start.
+A group is durable when it is synced in the journal (`group.py`, `rotation.py`, `disk.py`); the journal is part of the
+store: `flush` loads it, a start replays what a killed process left, and ends its open calls as `unknown`. Relaxed
+outcomes are answered at once and synced within 500 ms. Fail closed: an error or a sync that takes 5 s fails its group
+and makes `healthy` False until a fresh file can be written; a journal that cannot be written at all stops the start.
 """
 
 import asyncio

@@ -41,7 +41,7 @@ class JournalLoader:
                 segment.delete()
 
     def finish(self) -> None:
-        """Load everything and delete the files; the writing thread has ended."""
+        """Load everything and delete the files; nothing writes them any more."""
         try:
             self.load()
             for segment in self._segments:
