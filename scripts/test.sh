@@ -12,7 +12,7 @@ scripts/lint.sh
 say "tests"
 rm -f .coverage .coverage.*
 # files are spread over two processes; the tests of one file stay together, for their module fixtures
-.venv/bin/python -m pytest -q -n 2 --dist loadfile --cov --cov-report= --durations=10
+.venv/bin/python -m pytest -q -rs -n 2 --dist loadfile --cov --cov-report= --durations=10
 .venv/bin/python scripts/check_coverage.py
 say "conformance"
 scripts/conformance.sh
