@@ -55,14 +55,21 @@ command="${*:-make setup && make test}"
 mapfile -t environment < <(kept_environment)
 say "running: $command"
 started=$SECONDS
-# a mount and a process namespace of its own: whatever is left over ends with it
+# a mount and a process namespace of its own: whatever is left over ends with it. Its root is a real one, since in a mere
+# chroot the kernel allows no user namespaces.
 unshare --mount --pid --fork --kill-child -- bash -ec '
   mount --make-rprivate / 2>/dev/null || true
-  mount -t proc proc "$1/proc"
-  mount --rbind /sys "$1/sys"
-  mount --rbind /dev "$1/dev"
-  root="$1" command="$2"; shift 2
+  mount --bind "$1" "$1"
+  cd "$1"
+  mount -t proc proc proc
+  mount --rbind /sys sys
+  mount --rbind /dev dev
+  mkdir -p .outer
+  pivot_root . .outer
+  umount -l .outer
+  rmdir .outer
+  command="$2"; shift 2
   exec env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 "$@" \
-    chroot "$root" bash -c "cd /srv/callgate && $command"
+    chroot . bash -c "cd /srv/callgate && $command"
 ' bare "$root" "$command" "${environment[@]}" </dev/null
 say "done in $((SECONDS - started)) s"

@@ -138,7 +138,8 @@ async def outlive(given: dict) -> dict:
 
 async def offered(given: dict) -> dict:
     found = process.capabilities()
-    return {"uid": found.why_no_uid, "landlock": found.why_no_landlock, "bubblewrap": found.why_no_bubblewrap}
+    why = {"uid": found.why_no_uid, "landlock": found.why_no_landlock, "bubblewrap": found.why_no_bubblewrap}
+    return why | {"namespaces": "" if found.namespaces else "this user may make no namespaces here"}
 
 
 async def refuse(given: dict) -> dict:

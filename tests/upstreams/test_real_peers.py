@@ -120,7 +120,7 @@ async def test_a_stream_that_the_sdk_closes_on_purpose_is_taken_up_again() -> No
     with fixture_server("both") as server:
         url = server.wait_ready()
         async with pooled() as upstreams:
-            upstreams._eras[("up1", "", "0")] = "legacy"
+            upstreams._eras[("up1", "", 0)] = "legacy"
             exchange = await upstreams.start(at(url), peer(), call("test_reconnection"))
             assert exchange.era == "legacy"
             assert texts(await value(exchange))

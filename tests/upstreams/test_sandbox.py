@@ -41,7 +41,8 @@ def given(base: Path, isolation: str, *, namespaces: bool, do: str, **more: obje
 def need(user: str, isolation: str, *, namespaces: bool) -> None:
     if user == "root" and not AS_ROOT:
         pytest.skip("the tests do not run as root")
-    if isolation != "none" and (reason := offered(user, namespaces=namespaces)[isolation]):
+    wanted = [isolation] * (isolation != "none") + ["namespaces"] * namespaces
+    for reason in filter(None, map(offered(user, namespaces=namespaces).get, wanted)):
         pytest.skip(reason)
 
 

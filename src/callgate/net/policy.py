@@ -96,10 +96,11 @@ _V6 = (
     *_ranges("a Teredo address", "network", "2001::/32"),
     *_ranges("an address kept for protocols", "network", "2001::/23"),
     *_ranges("an address kept for documentation", "network", "2001:db8::/32", "3fff::/20"),
+    *_ranges("an address for translation at this site", "network", "64:ff9b:1::/48"),
     *_ranges("a public address", "public", "2000::/3"),
     *_ranges("a reserved address", "network", "::/0"),
 )
-_NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+_NAT64 = (IPv6Network("64:ff9b::/96"),)
 _MAPPED = (IPv6Network("::ffff:0:0/96"), IPv6Network("::ffff:0:0:0/96"), IPv6Network("::/96"))
 _HOW = {
     "private": "The operator can open it with `allow_private` on this upstream or with CALLGATE_ALLOWED_NETWORKS.",
