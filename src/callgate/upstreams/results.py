@@ -15,8 +15,8 @@ from callgate.wire import jsonrpc
 
 TAIL_BYTES = 16 * 1024
 _LAG = 64  # bytes held back, so that a member's name and a short value are seen in one piece
-# Possessive classes, but no possessive groups: Python before 3.11.5 fails to match those that hold a choice. Here is one
-# way to read each byte, so a group cannot go back far.
+# Possessive classes, but no possessive groups: Python before 3.11.5 fails to match those that hold a choice. There is
+# one way to read each byte, so a group cannot go back far.
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*"'
 _SCALAR = rb"(?:" + _STRING + rb"|-?[0-9][0-9.eE+-]*+|true|false|null)"
 _MEMBER = rb"\s*+" + _STRING + rb"\s*+:\s*+" + _SCALAR
