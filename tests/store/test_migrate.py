@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from callgate.errors import Refused
-from callgate.store import schema
+from callgate.store import migrate, schema
 from callgate.store.engine import Database
 from callgate.store.migrate import ROLES
+from callgate.store.migrations import upgrade
 from tests.support.postgres import Cluster
 
 OPEN = """
@@ -34,6 +36,18 @@ def differences(connection: Connection) -> list[object]:
     options = {"include_name": lambda name, kind, _parents: kind != "table" or not str(name).startswith("audit_")}
     context = MigrationContext.configure(connection, opts={"compare_type": True, **options})
     return [item for item in compare_metadata(context, schema.metadata) if "alembic_version" not in str(item)]
+
+
+def test_every_revision_is_known_in_its_order() -> None:
+    walked = ScriptDirectory.from_config(upgrade.config()).walk_revisions()
+    assert [one.revision for one in walked] == list(reversed(migrate.REVISIONS))
+
+
+def test_a_database_that_is_up_to_date_needs_no_alembic(sqlite_url: str) -> None:
+    loaded = OPEN + "print('alembic' in sys.modules)"
+    for expected in ("True", "False"):
+        done = subprocess.run([sys.executable, "-c", loaded, sqlite_url], capture_output=True, text=True, check=True)
+        assert done.stdout.split()[-1] == expected
 
 
 async def test_the_migrations_make_what_the_schema_says(db: Database) -> None:
