@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.load import Load, Records
+from tests.faults.load import WORKERS, Load, Records
 from tests.peers.gateway import Gateway, http_upstream
 from tests.peers.hostile import HostileUpstream
 from tests.support.postgres import OWNER, Cluster
@@ -43,8 +43,8 @@ def away(load: Load, cluster: Cluster, chance: random.Random) -> None:
 
 def hangs(load: Load, cluster: Cluster, chance: random.Random) -> None:
     """It answers nothing, so long that records fail; then it crashes, or goes on as if nothing had been."""
-    with cluster.frozen():
-        load.until(refused(load, chance.randrange(1, 100)))
+    with cluster.frozen():  # each client may have to wait for a time-out, and then for the next one
+        load.until(refused(load, chance.randrange(1, WORKERS + 1)), 120)
     if chance.random() < 0.5:
         cluster.restart("immediate")
 

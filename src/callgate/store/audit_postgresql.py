@@ -72,7 +72,7 @@ class PostgreSQLAudit:
             connection.terminate()
 
     async def _connect(self) -> asyncpg.Connection:
-        connection = await asyncpg.connect(dsn=self._url, timeout=_CONNECT_SECONDS)
+        connection = await asyncpg.connect(dsn=self._url, timeout=_CONNECT_SECONDS, command_timeout=_INSERT_SECONDS)
         try:
             # durable means durable, whatever the server's default
             await connection.execute("SET ROLE callgate_audit; SET synchronous_commit = on")
