@@ -52,9 +52,9 @@ class Gateway:
         assert self._process is not None, "the gateway has not been started"
         return self._process
 
-    def up(self, seconds: float = 60) -> None:
+    def up(self, *more: str, seconds: float = 60) -> None:
         """Start it and wait until it says that it is ready. Raises TimeoutError with what it printed."""
-        command = [*_callgate(), "up", "--data-dir", str(self.data_dir), "--port", str(self.port)]
+        command = [*_callgate(), "up", "--data-dir", str(self.data_dir), "--port", str(self.port), *more]
         self._process = Process(command, env=self.env, cwd=self.place)
         end = time.monotonic() + seconds
         while not self._is_ready():

@@ -1,4 +1,5 @@
-"""Claude Code with a scripted model: `python -m tests.clients.drivers.claude_code URL TOKEN TOOL ARGUMENTS`.
+"""Claude Code with a scripted model: `python -m tests.clients.drivers.claude_code URL TOKEN TOOL ARGUMENTS`, or
+`… pasted SNIPPET SERVER TOOL ARGUMENTS`.
 
 The program runs in an empty home with nothing of this machine's environment but PATH, and talks to loopback only.
 Printed as JSON: the names of the tools that the model was shown, and what it was given as the tool's result.
@@ -19,21 +20,29 @@ SERVER = "lab"
 
 
 def main(url: str, token: str, tool: str, arguments: str) -> int:
-    with (
-        AnthropicModel(Script(tool, json.loads(arguments))) as model,
-        tempfile.TemporaryDirectory(prefix="claude-") as place,
-    ):
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    servers = {SERVER: {"type": "http", "url": url, "headers": headers}}
+    with tempfile.TemporaryDirectory(prefix="claude-") as place:
         home = Path(place)
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        servers = {SERVER: {"type": "http", "url": url, "headers": headers}}
         config = home / "mcp.json"
         config.write_text(json.dumps({"mcpServers": servers}))
+        more = ("--mcp-config", str(config), "--strict-mcp-config")
+        return report(home, SERVER, Script(tool, json.loads(arguments)), more)
+
+
+def pasted(snippet: str, server: str, tool: str, arguments: str) -> int:
+    """The same after pasting a `claude mcp add …` into a shell."""
+    with tempfile.TemporaryDirectory(prefix="claude-") as place:
+        home = Path(place)
+        subprocess.run(["sh", "-c", snippet], env=_environment(home, ""), cwd=home, check=True, stdout=sys.stderr)
+        return report(home, server, Script(tool, json.loads(arguments)))
+
+
+def report(home: Path, server: str, script: Script, more: tuple[str, ...] = ()) -> int:
+    """Let the scripted model use the tool, and print what it was shown and given. Gives the exit code."""
+    with AnthropicModel(script) as model:
         done = subprocess.run(
-            [
-                *(str(package("@anthropic-ai/claude-code-linux-x64") / "claude"), "-p", "Use the tool."),
-                *("--mcp-config", str(config), "--strict-mcp-config"),
-                *("--allowedTools", f"mcp__{SERVER}", "--output-format", "json"),
-            ],
+            ["claude", "-p", "Use the tool.", *more, "--allowedTools", f"mcp__{server}", "--output-format", "json"],
             env=_environment(home, model.url),
             cwd=home,
             stdin=subprocess.DEVNULL,
@@ -52,7 +61,7 @@ def main(url: str, token: str, tool: str, arguments: str) -> int:
 
 def _environment(home: Path, url: str) -> dict[str, str]:
     return {
-        "PATH": os.environ["PATH"],
+        "PATH": f"{package('@anthropic-ai/claude-code-linux-x64')}:{os.environ['PATH']}",
         "HOME": str(home),
         "CLAUDE_CONFIG_DIR": str(home / "config"),
         "ANTHROPIC_BASE_URL": url,
@@ -65,4 +74,4 @@ def _environment(home: Path, url: str) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(pasted(*sys.argv[2:]) if sys.argv[1] == "pasted" else main(*sys.argv[1:]))
