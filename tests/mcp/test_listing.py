@@ -6,6 +6,7 @@ from unittest import mock
 import msgspec
 import pytest
 
+from callgate import clock
 from callgate.errors import Refused
 from callgate.fleet.snapshot import Delta, Snapshot, apply
 from callgate.mcp import hello, listing
@@ -157,5 +158,23 @@ def test_a_session_belongs_to_its_person_and_ends() -> None:
         with pytest.raises(Refused):
             sessions.open(token, stranger)
     sessions.end(session.id)
+    with pytest.raises(Refused):
+        sessions.open(token, ANA)
+
+
+def test_a_session_is_unsealed_once_and_still_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+
+    class Counting(PlainSealer):
+        def open(self, text: str) -> bytes | None:
+            opened.append(text)
+            return super().open(text)
+
+    sessions = Sessions(Counting())
+    session, token = sessions.mint(ANA, "2025-11-25", b"{}", "x")
+    for _ in range(3):
+        assert sessions.open(token, ANA) == session
+    assert opened == [token]
+    monkeypatch.setattr(clock, "now", lambda: session.expires + 1)
     with pytest.raises(Refused):
         sessions.open(token, ANA)

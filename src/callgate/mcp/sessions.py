@@ -16,7 +16,7 @@ from callgate.model.caller import Caller
 
 LIFETIME = 7 * 24 * 3600.0  # seconds
 MAX_CAPABILITIES = 4096  # bytes: they travel in a header
-_REMEMBERED = 10_000  # sessions that were ended, and that set a log level
+_REMEMBERED = 10_000  # tokens that were opened, sessions that were ended, and that set a log level
 
 
 class Session(msgspec.Struct, frozen=True, array_like=True):
@@ -37,10 +37,12 @@ _decode = msgspec.msgpack.Decoder(Session).decode
 
 
 class Sessions:
-    """Mints and opens session tokens; remembers the few that were ended before their time, and log levels."""
+    """Mints and opens session tokens; remembers those it opened, the few that were ended before their time, and log
+    levels."""
 
     def __init__(self, sealer: Sealer) -> None:
         self._sealer = sealer
+        self._opened: dict[str, Session] = {}  # by token: clients send the same one with each request
         self._ended: dict[str, None] = {}
         self._levels: dict[str, str] = {}
 
@@ -61,13 +63,18 @@ class Sessions:
 
     def open(self, token: str, caller: Caller) -> Session:
         """The session behind a token. Raises `Refused("session_not_found")`."""
+        session = self._opened.get(token) or self._unsealed(token)
+        own = session.tenant == caller.tenant and session.person == caller.person
+        if not own or session.expires < clock.now() or session.id in self._ended:
+            raise Refused("session_not_found")
+        return session
+
+    def _unsealed(self, token: str) -> Session:
         opened = self._sealer.open(token)
         if opened is None:
             raise Refused("session_not_found")
         session = _decode(opened)
-        own = session.tenant == caller.tenant and session.person == caller.person
-        if not own or session.expires < clock.now() or session.id in self._ended:
-            raise Refused("session_not_found")
+        _remember(self._opened, token, session)
         return session
 
     def end(self, session_id: str) -> None:
