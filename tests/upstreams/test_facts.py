@@ -134,6 +134,7 @@ async def test_a_list_that_fails_is_named_and_the_others_are_read() -> None:
 async def test_a_server_with_resources_may_know_no_templates() -> None:
     found = await look(
         {
+            "prompts/list": {"prompts": []},
             "resources/list": {"resources": [{"uri": "a:b"}]},
             "resources/templates/list": Refusing(b'{"code":-32601,"message":"x"}'),
             "tools/list": tools(),
@@ -248,3 +249,18 @@ async def test_a_handshake_era_server_is_read_the_same_way() -> None:
 
 async def refreshed(upstreams: Upstreams, server: Scripted) -> Facts:
     return await upstreams.discovery(at(server.url))
+
+
+async def test_a_server_that_does_not_say_what_it_offers_is_broken_and_not_empty() -> None:
+    async def handle(asked: Asked, answering: Answering) -> None:
+        silent = {name: value for name, value in MODERN_INFO.items() if name != "capabilities"}
+        await answering.whole(reply(asked, silent))
+
+    async with Scripted(handle).running() as server, pooled() as upstreams:
+        with pytest.raises(Refused, match="capabilities") as caught:
+            await upstreams.discovery(at(server.url))
+    assert caught.value.code == "upstream_invalid"
+
+
+async def test_an_answer_without_its_list_is_an_error_and_no_empty_list() -> None:
+    assert (await refusal({"tools/list": {"resultType": "complete"}})).code == "upstream_invalid"

@@ -372,6 +372,13 @@ async def test_discovery_notices_that_a_modern_server_has_become_another() -> No
         assert (await upstreams.discovery(at(server.url))).era == "legacy"
 
 
+async def test_discovery_asks_a_modern_server_that_a_client_has_opened_before() -> None:
+    answers = {"tools/list": {"tools": [{"name": "t"}]}}
+    async with Scripted(listing(answers)).running() as server, pooled() as upstreams:
+        await upstreams.conversation(at(server.url), peer(session=None))
+        assert "t" in [item.name for item in (await upstreams.discovery(at(server.url))).items]
+
+
 # -- listening ---------------------------------------------------------------------------------------------------------
 
 

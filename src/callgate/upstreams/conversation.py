@@ -21,7 +21,7 @@ class Conversation:
         self.era = era
         self.version = version
         self.capabilities = capabilities
-        self.server: bytes = b"{}"  # raw result of initialize or server/discover
+        self.server: bytes = b""  # raw result of initialize or server/discover; empty while nobody has asked
         self.lost = False  # opened anew for the next call
         self.router = Router(self._reply)
         self.subscribed: dict[str, int] = {}  # handshake era: URI → how many follow it

@@ -52,7 +52,9 @@ class Facts(msgspec.Struct, frozen=True):
 async def look(conversation: Conversation) -> Facts:
     """Everything an upstream offers. Raises `Refused` when it cannot be had completely."""
     server = _object(conversation.server, "What the server says of itself")
-    capabilities = server.get("capabilities", msgspec.Raw(b"{}"))
+    capabilities = server.get("capabilities")
+    if capabilities is None:  # "offers nothing" has to be said: taken for granted, it would remove every tool
+        raise Refused("upstream_invalid", "The server does not say what it offers: `capabilities` is missing.")
     declared = _object(capabilities, "The server's `capabilities`")
     items: list[Item] = []
     unlisted: dict[str, str] = {}
@@ -97,7 +99,7 @@ async def _all(conversation: Conversation, kind: str, method: str, member: str) 
         page = await _page(conversation, method, params)
         if page is None:
             return items
-        raws = _list(page.get(member, b"[]"), method)
+        raws = _list(page.get(member, b""), method)
         size += sum(len(raw) for raw in raws)
         items += [_item(kind, raw) for raw in raws]
         if len(items) > MAX_ITEMS or size > MAX_BYTES:

@@ -240,7 +240,7 @@ class Upstreams:
         """A conversation whose facts are of now. Without a session, only asking again tells of a new server."""
         before = self.warm(upstream, peer)
         conversation = await self.conversation(upstream, peer)
-        if conversation is not before:
+        if conversation is not before and conversation.server:
             return conversation
         if conversation.era == eras.MODERN and await discovered(conversation):
             return conversation
