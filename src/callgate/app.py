@@ -26,7 +26,6 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from callgate import __version__, ids
-from callgate.audit import abandoned
 from callgate.audit.opening import open_recorder
 from callgate.call.admit import Slots
 from callgate.call.pipeline import Place
@@ -40,6 +39,7 @@ from callgate.credentials.secrets import Secrets
 from callgate.errors import Refused
 from callgate.fleet.mail import Mail
 from callgate.fleet.sync import Fleet
+from callgate.housekeeping import keep_house
 from callgate.identity.anonymous import Anonymous
 from callgate.identity.tokens import TokenCache
 from callgate.mcp import paths
@@ -53,17 +53,17 @@ from callgate.model.caller import DEFAULT_TENANT
 from callgate.model.upstream import Upstream
 from callgate.net.pool import Pool
 from callgate.settings import Settings
-from callgate.store import idempotency, notes, tenants
+from callgate.store import tenants
 from callgate.store.engine import Database
 from callgate.telemetry.logs import get_logger
 from callgate.upstreams.discover import Discovery
 from callgate.upstreams.pool import Credential, Upstreams
 from callgate.upstreams.sandbox_homes import default_runtime_dir
 from callgate.upstreams.sandbox_spec import ChildLimits, ChildSpec
+from callgate.upstreams.scans import Scans
 from callgate.upstreams.stdio import Children
 
 LOCK = "lock"
-_HOUSEKEEPING_SECONDS = 3600.0
 log = get_logger(__name__)
 
 
@@ -145,13 +145,14 @@ async def _parts(settings: Settings, stack: AsyncExitStack, url: str | None) -> 
     children = Children(partial(child_spec, settings=settings, port=None if url is None else urlsplit(url).port))
     upstreams = Upstreams(pool, settings.networks, settings.max_result_bytes, partial(_credential, secrets), children)
     stack.push_async_callback(upstreams.close)
-    discovery = Discovery(db, fleet, mail, upstreams, settings.refresh_seconds)
+    scans = Scans(db, fleet)
+    discovery = Discovery(db, fleet, mail, upstreams, scans, interval=settings.refresh_seconds)
     stack.push_async_callback(discovery.stop)
     await mail.start()  # whatever the role: who asks another replica needs its answer
     stack.push_async_callback(mail.stop)
     services = Services(
         settings=settings, replica=replica, url=url, db=db, fleet=fleet, tokens=tokens, recorder=recorder,
-        envelope=envelope, upstreams=upstreams, discovery=discovery, stopping=asyncio.Event(),
+        envelope=envelope, upstreams=upstreams, discovery=discovery, scans=scans, stopping=asyncio.Event(),
     )  # fmt: skip
     return Parts(services, mail, secrets)
 
@@ -198,7 +199,7 @@ async def _open_port(stack: AsyncExitStack, parts: Parts, control: ControlAPI, l
     context = await _mcp(stack, parts)
     endpoint = MCPEndpoint(context)
     await services.discovery.start()
-    keeping = asyncio.create_task(_keep_house(services.db), name="housekeeping")
+    keeping = asyncio.create_task(keep_house(services.db, services.fleet, services.scans), name="housekeeping")
     stack.callback(keeping.cancel)
     lane = Lane(context, endpoint.sessions)
     await _serve(stack, services.settings, Front(services, shown, endpoint), listener, partial(Door, take=lane.take))
@@ -237,20 +238,6 @@ async def _mcp(stack: AsyncExitStack, parts: Parts) -> MCPContext:
         stopping=services.stopping,
         anonymous=anonymous,
     )
-
-
-async def _keep_house(db: Database) -> None:
-    """Once an hour: partitions ahead of time, calls of dead replicas, and what has expired."""
-    while True:
-        try:
-            await db.maintain()
-            await abandoned.settle(db)
-            async with db.unit(None) as unit:
-                await idempotency.prune(unit)
-                await notes.prune(unit)
-        except Refused as refused:
-            log.warning("housekeeping failed", code=refused.code)
-        await asyncio.sleep(_HOUSEKEEPING_SECONDS)
 
 
 # -- the data directory ------------------------------------------------------------------------------------------------

@@ -72,6 +72,12 @@ _TABLE = (
     ErrorKind("not_found", 404, -32602, "There is no such thing here."),
     ErrorKind("conflict", 409, -32602, "This already exists or has changed since you looked."),
     ErrorKind("stale_hash", 409, -32602, "The tool has changed since this hash was shown; look at the new diff first."),
+    ErrorKind(
+        "two_person_review",
+        403,
+        -31003,
+        "Two people have to approve here, and the operator is none: use --url and the token of a reviewer.",
+    ),
     ErrorKind("validation", 422, -32602, "Some values are not valid."),
     ErrorKind("unsafe_target", 422, -32602, "This address is not allowed as an upstream."),
     ErrorKind("operator_only", 403, -31003, "Only the operator of this gateway may do this."),

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from callgate.errors import Refused
+from callgate.fingerprints.states import Review
 from callgate.model.definition import (
     BLOCKED,
     DRIFT_DETECTED,
@@ -16,29 +17,17 @@ from callgate.model.definition import (
 )
 from callgate.model.rule import Match, Rule
 from callgate.model.upstream import Stdio, Upstream, UpstreamState
-from callgate.store import definitions, rules, states, upstreams
+from callgate.store import definitions, reviews, rules, states, upstreams
 from callgate.store.engine import Database
 from callgate.store.observe import observe
 from callgate.store.unit import Unit
+from tests.support.reviewing import OPERATOR
 
 FILES = Upstream(
     id="ups_1", tenant="default", name="files", kind="stdio", identity="i1",
     stdio=Stdio(command="npx", args=("-y", "x"), env={"B": "2", "A": "1"}),
 )  # fmt: skip
 WEB = Upstream(id="ups_2", tenant="default", name="web", kind="http", url="https://web.test/mcp", timeout_s=12.5)
-
-
-def transition(current: Definition | None, seen: Observed | None) -> str:
-    """A small stand-in for the pure transition table, which has its own tests."""
-    if current is None:
-        return PENDING_REVIEW
-    if current.status == BLOCKED:
-        return BLOCKED
-    if seen is None:
-        return REMOVED
-    if current.approved_full is None:
-        return current.status if current.status in (BLOCKED, PENDING_REVIEW) else PENDING_REVIEW
-    return TRUSTED if current.approved_full == seen.full else DRIFT_DETECTED
 
 
 def seen(name: str, text: str = "", kind: str = "tool") -> Observed:
@@ -56,7 +45,7 @@ async def look(
 ) -> tuple[Definition, ...]:  # fmt: skip
     observation = Observation(upstream=upstream, definitions=items, seen_at=at, unlisted=unlisted)
     facts = UpstreamState(upstream=upstream, state="ok", era="modern", server_name="S", observed_at=at)
-    return await observe(unit, observation, facts, expected, transition)
+    return await observe(unit, observation, facts, expected, Review())
 
 
 async def test_upstreams_are_kept_as_given(db: Database) -> None:
@@ -153,7 +142,7 @@ async def test_drift_keeps_what_was_approved_and_every_version(db: Database) -> 
     async with db.unit("default") as unit:
         await upstreams.add(unit, FILES)
         (tool,) = await look(unit, seen("read"), expected=0)
-        await definitions.approve(unit, tool.id, "f")
+        await reviews.approve(unit, OPERATOR, tool.id, "f")
         (drifted,) = await look(unit, seen("read", "evil"), expected=1, at=20.0)
         assert (drifted.status, drifted.approved_full, drifted.full) == (DRIFT_DETECTED, "f", "fevil")
         assert not drifted.callable
@@ -253,13 +242,13 @@ async def test_approving_takes_exactly_the_hash_that_was_shown(db: Database) -> 
         await upstreams.add(unit, FILES)
         (tool,) = await look(unit, seen("read"), expected=0)
         with pytest.raises(Refused) as caught:
-            await definitions.approve(unit, tool.id, "other")
+            await reviews.approve(unit, OPERATOR, tool.id, "other")
         assert caught.value.code == "stale_hash"
-        assert (await definitions.approve(unit, tool.id, "f")).callable
-        blocked = await definitions.block(unit, tool.id)
+        assert (await reviews.approve(unit, OPERATOR, tool.id, "f")).callable
+        blocked = await reviews.block(unit, OPERATOR, tool.id)
         assert (blocked.status, blocked.approved_full) == (BLOCKED, None)
         with pytest.raises(Refused):
-            await definitions.block(unit, "def_unknown")
+            await reviews.block(unit, OPERATOR, "def_unknown")
 
 
 async def test_the_quarantined_and_the_removed_cannot_be_approved(db: Database) -> None:
@@ -270,7 +259,7 @@ async def test_the_quarantined_and_the_removed_cannot_be_approved(db: Database) 
         await look(unit, bad, expected=1)
         for item in made:
             with pytest.raises(Refused) as caught:
-                await definitions.approve(unit, item.id, item.full)
+                await reviews.approve(unit, OPERATOR, item.id, item.full)
             assert caught.value.code == "validation"
 
 
@@ -282,13 +271,13 @@ async def test_what_vanished_while_it_was_blocked_is_removed_when_it_is_approved
         await upstreams.add(unit, FILES)
         (tool,) = await look(unit, seen("read"), expected=0)
         if blocked_first:
-            await definitions.block(unit, tool.id)
+            await reviews.block(unit, OPERATOR, tool.id)
         (gone,) = await look(unit, expected=1)
         assert not gone.listed
         if not blocked_first:
-            await definitions.block(unit, tool.id)
+            await reviews.block(unit, OPERATOR, tool.id)
         assert await look(unit, expected=2) == ()
-        approved = await definitions.approve(unit, tool.id, "f")
+        approved = await reviews.approve(unit, OPERATOR, tool.id, "f")
         assert (approved.status, approved.approved_full, approved.callable) == (REMOVED, "f", False)
         assert await look(unit, expected=3) == ()
         (back,) = await look(unit, seen("read"), expected=4)
@@ -300,13 +289,13 @@ async def test_a_blocked_tool_that_came_back_is_trusted_when_it_is_approved(db: 
     async with db.unit("default") as unit:
         await upstreams.add(unit, FILES)
         (tool,) = await look(unit, seen("read"), expected=0)
-        await definitions.block(unit, tool.id)
+        await reviews.block(unit, OPERATOR, tool.id)
         await look(unit, expected=1)
         await look(unit, seen("read"), expected=2, unlisted=("tool",))
         (back,) = await definitions.of_upstream(unit, "ups_1")
         assert (back.status, back.listed) == (BLOCKED, True)
         await look(unit, expected=3, unlisted=("tool",))
-        assert (await definitions.approve(unit, tool.id, "f")).callable
+        assert (await reviews.approve(unit, OPERATOR, tool.id, "f")).callable
 
 
 async def test_a_reset_sends_everything_but_blocked_and_removed_back_to_review(db: Database) -> None:
@@ -314,10 +303,10 @@ async def test_a_reset_sends_everything_but_blocked_and_removed_back_to_review(d
         await upstreams.add(unit, FILES)
         trusted, blocked, removed = await look(unit, seen("a"), seen("b"), seen("c"), expected=0)
         for item in (trusted, removed):
-            await definitions.approve(unit, item.id, "f")
-        await definitions.block(unit, blocked.id)
+            await reviews.approve(unit, OPERATOR, item.id, "f")
+        await reviews.block(unit, OPERATOR, blocked.id)
         await look(unit, seen("a"), seen("b"), expected=1)
-        await definitions.reset(unit, "ups_1")
+        await definitions.reset(unit, "ups_1", "operator:0")
         found = {item.id: (item.status, item.approved_full) for item in await definitions.page(unit)}
     assert found == {
         trusted.id: (PENDING_REVIEW, None), blocked.id: (BLOCKED, None), removed.id: (REMOVED, None),
@@ -330,7 +319,7 @@ async def test_definitions_are_filtered_in_pages(db: Database) -> None:
         await upstreams.add(unit, WEB)
         tool, _ = await look(unit, seen("a"), seen("p", kind="prompt"), expected=0)
         await look(unit, seen("b"), expected=0, upstream="ups_2")
-        await definitions.approve(unit, tool.id, "f")
+        await reviews.approve(unit, OPERATOR, tool.id, "f")
         assert [item.name for item in await definitions.page(unit, kind="tool", upstream="ups_1")] == ["a"]
         assert [item.name for item in await definitions.page(unit, status=TRUSTED)] == ["a"]
         assert len(await definitions.page(unit, kind="tool")) == 2
@@ -383,7 +372,7 @@ async def test_many_tools_are_approved_together_and_each_is_judged_by_its_own_ha
     shown = {f"files__tool_{number}": f"f{number}" for number in range(1200)}
     shown |= {"files__read": "stale", "files__gone": "f", "files__bad": "f", "files__nothing": "f"}
     async with db.unit("default") as unit:
-        answer = await definitions.approve_many(unit, shown)
+        answer = await reviews.approve_many(unit, OPERATOR, shown)
         assert list(answer) == list(shown)
         codes = {name: after.code for name, (_, after) in answer.items() if isinstance(after, Refused)}
     assert codes == {
@@ -398,5 +387,5 @@ async def test_many_tools_are_approved_together_and_each_is_judged_by_its_own_ha
 
 async def test_approving_nothing_raises_no_revision(db: Database) -> None:
     async with db.unit("default") as unit:
-        assert isinstance((await definitions.approve_many(unit, {"nobody": "f"}))["nobody"][1], Refused)
+        assert isinstance((await reviews.approve_many(unit, OPERATOR, {"nobody": "f"}))["nobody"][1], Refused)
         assert unit.wakes == {}

@@ -11,10 +11,11 @@ from callgate.fleet import sync
 from callgate.fleet.sync import Fleet
 from callgate.model.person import Agent
 from callgate.model.rule import Rule
-from callgate.store import agents, definitions, replicas, revisions, rules, tenants, upstreams
+from callgate.store import agents, replicas, reviews, revisions, rules, tenants, upstreams
 from callgate.store.engine import Database
 from callgate.store.unit import Unit
 from tests.support.replicas import add_upstream, fleet, new_fleet, see
+from tests.support.reviewing import OPERATOR
 from tests.support.waiting import until
 
 
@@ -302,7 +303,7 @@ async def test_a_change_of_ten_thousand_tools_is_swapped_in_whole(db: Database) 
         first = one.view("default")
         assert len(first.tools) == 10_000
         async with db.unit("default") as unit:
-            await definitions.block(unit, first.tools["files__t7"].id)
+            await reviews.block(unit, OPERATOR, first.tools["files__t7"].id)
         await one.refresh()
         second = one.view("default")
         assert second.tools["files__t7"].status == "blocked"

@@ -64,8 +64,7 @@ async def listen(client: Client, id_: Any = "sub", **wanted: Any) -> tuple[Answe
 
 
 async def block(lab: Lab, upstream: Upstream) -> None:
-    full = (await lab.operator("get", f"/tools/{upstream.tool}"))["full"]
-    await lab.operator("post", f"/tools/{upstream.tool}/block", {"full": full})
+    await lab.operator("post", f"/tools/{upstream.tool}/block")
 
 
 async def nothing(asked: Asked, answering: Answering) -> None:

@@ -14,13 +14,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from callgate.errors import Refused
 from callgate.fingerprints.canonical import fingerprint
-from callgate.fingerprints.states import next_status
+from callgate.fingerprints.states import Review
 from callgate.model.definition import Definition, Observation
 from callgate.model.upstream import UpstreamState
-from callgate.store import definitions, states, tenants
+from callgate.store import definitions, reviews, states, tenants
 from callgate.store.engine import Database
 from callgate.store.observe import observe
 from tests.support.replicas import add_upstream, new_fleet
+from tests.support.reviewing import OPERATOR
 
 T = TypeVar("T")
 NAMES = ("read", "write", "Write", "a.b")
@@ -86,7 +87,7 @@ class Trust(RuleBasedStateMachine):
         seen = tuple(fingerprint("tool", name, raw(name, *what)) for name, what in listed.items())
         observation = Observation("ups_1", seen, float(self.number + 1), ("tool",) if unlisted else ())
         async with self.db.unit("default") as unit:
-            await observe(unit, observation, UpstreamState("ups_1", state="ok"), expected, next_status)
+            await observe(unit, observation, UpstreamState("ups_1", state="ok"), expected, Review())
 
     @rule(listed=LISTS)
     def a_complete_look(self, listed: dict[str, tuple[str, bool]]) -> None:
@@ -131,7 +132,7 @@ class Trust(RuleBasedStateMachine):
 
     async def _approve(self, name: str, full: str) -> None:
         async with self.db.unit("default") as unit:
-            await definitions.approve(unit, self.ids[name], full)
+            await reviews.approve(unit, OPERATOR, self.ids[name], full)
 
     @precondition(lambda self: self.model)
     @rule(data=st.data(), stale=st.booleans())
@@ -154,7 +155,7 @@ class Trust(RuleBasedStateMachine):
 
         async def block() -> None:
             async with self.db.unit("default") as unit:
-                await definitions.block(unit, self.ids[name])
+                await reviews.block(unit, OPERATOR, self.ids[name])
 
         self.run(block())
         self.model[name].approved = None
@@ -164,7 +165,7 @@ class Trust(RuleBasedStateMachine):
     def another_identity(self) -> None:
         async def reset() -> None:
             async with self.db.unit("default") as unit:
-                await definitions.reset(unit, "ups_1")
+                await definitions.reset(unit, "ups_1", "operator:0")
 
         self.run(reset())
         for known in self.model.values():

@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from callgate.credentials.replica_key import ReplicaKey
+from callgate.fingerprints.states import Review
 from callgate.fleet.sync import Fleet
-from callgate.model.definition import PENDING_REVIEW, Definition, Observation, Observed
+from callgate.model.definition import Definition, Observation, Observed
 from callgate.model.upstream import Upstream, UpstreamState
 from callgate.store import states, tenants, upstreams
 from callgate.store.engine import Database
@@ -52,4 +53,4 @@ async def see(db: Database, names: Iterable[str], key: str = "ups_1", text: str 
         current = await states.get(unit, key) or UpstreamState(key)
         facts = UpstreamState(key, state="ok")
         observation = Observation(key, seen, seen_at=1.0)
-        return await observe(unit, observation, facts, current.observation, lambda _was, _now: PENDING_REVIEW)
+        return await observe(unit, observation, facts, current.observation, Review())

@@ -8,16 +8,20 @@ import pytest
 
 from callgate.errors import Refused
 from callgate.fingerprints.canonical import fingerprint
+from callgate.fingerprints.states import Terms
 from callgate.fleet.sync import Fleet
 from callgate.model.definition import DRIFT_DETECTED, PENDING_REVIEW, REMOVED, TRUSTED, Definition
 from callgate.model.upstream import Upstream, UpstreamState
-from callgate.store import definitions, revisions, upstreams
+from callgate.store import reviews, revisions, upstreams
 from callgate.store.engine import Database
 from callgate.upstreams import catalog as looking
 from callgate.upstreams.catalog import Catalog, observed, says_nothing_new
 from callgate.upstreams.facts import Item
 from tests.support.observed import Shelf, facts, tool
 from tests.support.replicas import add_upstream, fleet
+from tests.support.reviewing import OPERATOR, NoScanner
+
+UPSTREAM = Upstream(id="ups_1", tenant="default", name="files", kind="http", url="http://127.0.0.1:9/mcp")
 
 
 @pytest.fixture
@@ -33,7 +37,7 @@ async def shelf() -> Shelf:
 
 @pytest.fixture
 async def catalog(db: Database, replica: Fleet, shelf: Shelf) -> AsyncIterator[Catalog]:
-    found = Catalog(db, replica, shelf)
+    found = Catalog(db, replica, shelf, NoScanner())
     yield found
     await found.close()
 
@@ -55,7 +59,7 @@ def statuses(replica: Fleet, kind: str = "tool") -> dict[str, str]:
 async def approve(db: Database, replica: Fleet, name: str) -> None:
     definition = known(replica)[name]
     async with db.unit("default") as unit:
-        await definitions.approve(unit, definition.id, definition.full)
+        await reviews.approve(unit, OPERATOR, definition.id, definition.full)
     await replica.refresh()
 
 
@@ -138,7 +142,7 @@ async def test_of_two_owners_that_look_at_once_one_counts(db: Database, replica:
     one.offers["ups_1"] = facts(tool("one"))
     other.offers["ups_1"] = facts(tool("other"))
     one.held["ups_1"] = other.held["ups_1"] = go = asyncio.Event()
-    catalogs = (Catalog(db, replica, one), Catalog(db, replica, other))
+    catalogs = (Catalog(db, replica, one, NoScanner()), Catalog(db, replica, other, NoScanner()))
     looks = [asyncio.ensure_future(catalog.look(files)) for catalog in catalogs]
     await one.next_asked()
     await other.next_asked()
@@ -237,8 +241,11 @@ def test_known_bytes_keep_their_hashes_and_others_are_hashed() -> None:
         ("tool", item.name): _definition(item, full="known", status=PENDING_REVIEW)
         for item in (same, tool("changed", "x"))
     }
-    seen = observed("ups_1", facts(same, changed, unlisted={"prompt": "why"}), 5.0, before)
-    assert [item.full for item in seen.definitions] == ["known", fingerprint("tool", "changed", changed.raw).full]
+    seen = observed(UPSTREAM, facts(same, changed, unlisted={"prompt": "why"}), 5.0, before)
+    assert [item.full for item in seen.definitions if item.kind == "tool"] == [
+        "known",
+        fingerprint("tool", "changed", changed.raw).full,
+    ]
     assert seen.unlisted == ("prompt",)
 
 
@@ -263,11 +270,18 @@ def test_only_what_leaves_every_status_says_nothing_new(
     item = tool("read")
     known = _definition(item, "f", status, approved)
     before = {("tool", "read"): msgspec.structs.replace(known, listed=listed)}
-    seen = observed("ups_1", facts(*([item] if listed else [])), 5.0, before)
-    assert says_nothing_new(before, seen) is nothing_new
+    assert _nothing_new(before, *([item] if listed else [])) is nothing_new
     otherwise = {("tool", "read"): msgspec.structs.replace(known, listed=not listed)}
-    assert not says_nothing_new(otherwise, observed("ups_1", facts(*([item] if listed else [])), 5.0, otherwise))
-    assert not says_nothing_new(before, observed("ups_1", facts(item, tool("new")), 5.0, before))
+    assert not _nothing_new(otherwise, *([item] if listed else []))
+    assert not _nothing_new(before, item, tool("new"))
+
+
+def _nothing_new(before: dict[tuple[str, str], Definition], *items: Item) -> bool:
+    """The same server as before, offering these."""
+    server = observed(UPSTREAM, facts(), 5.0, {}).definitions[0]
+    own = _definition(Item("server", "", server.raw), server.full, PENDING_REVIEW)
+    known = {**before, ("server", ""): own}
+    return says_nothing_new(known, observed(UPSTREAM, facts(*items), 5.0, known), Terms(), "")
 
 
 def _definition(item: Item, full: str, status: str, approved: str | None = None) -> Definition:

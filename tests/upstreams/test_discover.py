@@ -20,6 +20,7 @@ from callgate.upstreams import discover as following
 from callgate.upstreams.discover import Discovery
 from tests.support.observed import Shelf, facts, tool
 from tests.support.replicas import add_upstream, fleet
+from tests.support.reviewing import NoScanner
 from tests.support.waiting import until
 
 NEVER = 3600.0  # an interval that no test waits for
@@ -45,7 +46,7 @@ class Replica:
 
         async def looks() -> bool:
             known = self.fleet.view("default").by_upstream.get(upstream, {})
-            return check({name: item.status for (_, name), item in known.items()})
+            return check({name: item.status for (kind, name), item in known.items() if kind == "tool"})
 
         await until(looks)
 
@@ -65,7 +66,7 @@ async def running(
         mail = Mail(db, name, key)
         shelf = shelf or Shelf()
         shelf.offers.setdefault("ups_1", facts(tool("read")))
-        discovery = Discovery(db, found, mail, shelf, interval)
+        discovery = Discovery(db, found, mail, shelf, NoScanner(), interval=interval)
         moved: asyncio.Queue[frozenset[str]] = asyncio.Queue()
         found.subscribe(lambda _tenant, aggregates: moved.put_nowait(aggregates))
         await mail.start()

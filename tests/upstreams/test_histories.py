@@ -18,12 +18,13 @@ from callgate.errors import Refused
 from callgate.fleet.sync import Fleet
 from callgate.model.definition import BLOCKED, PENDING_REVIEW, REMOVED, TRUSTED, Definition
 from callgate.model.upstream import Upstream
-from callgate.store import definitions, tenants, upstreams
+from callgate.store import definitions, reviews, tenants, upstreams
 from callgate.store.engine import Database
 from callgate.upstreams.catalog import Catalog
 from callgate.upstreams.facts import Item
 from tests.support.observed import Shelf, facts
 from tests.support.replicas import add_upstream, new_fleet
+from tests.support.reviewing import OPERATOR, NoScanner
 
 NAMES = ("read", "write", "read twice")
 CONTENTS = (b'{"name":"x"}', b'{"name":"x","description":"y"}', b'{"name":"x","name":"x"}')  # the last is quarantined
@@ -75,7 +76,7 @@ class Histories(RuleBasedStateMachine):
             await tenants.ensure(unit, "default")
         self.fleet: Fleet = new_fleet(self.db, "r1")
         self.shelf = Shelf()
-        self.catalog = Catalog(self.db, self.fleet, self.shelf)
+        self.catalog = Catalog(self.db, self.fleet, self.shelf, NoScanner())
 
     @initialize()
     def one_upstream(self) -> None:
@@ -120,7 +121,7 @@ class Histories(RuleBasedStateMachine):
             late = Shelf()
             late.offers["ups_1"] = facts(*(Item("tool", name, raw) for name, raw in offer.items()))
             late.held["ups_1"] = go = asyncio.Event()
-            other = Catalog(self.db, self.fleet, late)
+            other = Catalog(self.db, self.fleet, late, NoScanner())
             look = asyncio.ensure_future(other.look(self.upstream))
             await late.next_asked()
             self.shelf.offers["ups_1"] = facts(*(Item("tool", name, raw) for name, raw in winner.items()))
@@ -157,7 +158,7 @@ class Histories(RuleBasedStateMachine):
         """The code of the refusal, "" when it was approved."""
         try:
             async with self.db.unit("default") as unit:
-                await definitions.approve(unit, definition, full)
+                await reviews.approve(unit, OPERATOR, definition, full)
         except Refused as refused:
             return refused.code
         await self.fleet.refresh()
@@ -170,7 +171,7 @@ class Histories(RuleBasedStateMachine):
 
         async def block() -> None:
             async with self.db.unit("default") as unit:
-                await definitions.block(unit, self._definition(name).id)
+                await reviews.block(unit, OPERATOR, self._definition(name).id)
             await self.fleet.refresh()
 
         self.runner.run(block())
@@ -183,7 +184,7 @@ class Histories(RuleBasedStateMachine):
             changed = msgspec.structs.replace(self.upstream, identity=self.upstream.identity + "x")
             async with self.db.unit("default") as unit:
                 self.upstream = await upstreams.update_one(unit, changed)
-                await definitions.reset(unit, "ups_1")
+                await definitions.reset(unit, "ups_1", "operator:0")
             await self.fleet.refresh()
 
         self.runner.run(change())
@@ -195,7 +196,7 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def only_what_was_approved_is_callable(self) -> None:
         known = self.fleet.view("default").by_upstream.get("ups_1", {}) if self.expected else {}
-        found = {name: item.callable for (_, name), item in known.items()}
+        found = {name: item.callable for (kind, name), item in known.items() if kind == "tool"}
         assert found == {name: tool.callable for name, tool in self.expected.items()}
 
     @invariant()

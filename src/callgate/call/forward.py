@@ -30,9 +30,9 @@ def _default_level(request: Request) -> str | None:
 
 def _mirrored(request: Request, target: Target) -> tuple[tuple[str, str], ...]:
     definition = target.definition
-    if definition is None or b"x-mcp-header" not in definition.raw:
+    if definition is None or b"x-mcp-header" not in definition.offered:
         return ()
-    schema = jsonrpc.members(definition.raw).get("inputSchema")
+    schema = jsonrpc.members(definition.offered).get("inputSchema")
     if not schema:
         return ()
     try:

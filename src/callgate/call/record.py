@@ -48,7 +48,7 @@ def intent(
         method=request.method if request.method in METHODS else "other",
         upstream=target.upstream.id if target is not None else None,
         definition=definition.id if definition is not None else None,
-        fingerprint=definition.full if definition is not None else None,
+        fingerprint=definition.fingerprint if definition is not None else None,
         decision=decision.effect,
         rule=decision.rule,
         ruleset=decision.ruleset,

@@ -110,11 +110,14 @@ def _by_name(snapshot: Snapshot, request: Request) -> Target:
 
 def trusted(target: Target, definition: Definition) -> Target:
     """The target, if its definition may be used. Raises `Untrusted`."""
-    usable = definition.callable if definition.kind == "tool" else definition.status not in (BLOCKED, REMOVED)
-    if usable:
+    if definition.callable if definition.kind == "tool" else definition.usable:
         return target
     why = _WHY.get(definition.status, "This tool is waiting for a review and cannot be called yet.")
-    hint = f" An admin can run: callgate tools show {definition.public_name}"
+    if definition.kind == "tool":
+        hint = f" An admin can run: callgate tools show {definition.public_name}"
+    else:
+        why = "A reviewer has to look at this prompt first."
+        hint = f" An admin can run: callgate definitions show {definition.id}"
     data: dict[str, object] = {"status": definition.status, "tool": definition.public_name}
     raise Untrusted(Refused("tool_not_trusted", why + hint, data), target)
 

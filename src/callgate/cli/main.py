@@ -6,7 +6,23 @@ from typing import Any
 import typer
 
 from callgate import __version__
-from callgate.cli import adopt, agents, audit, connect, doctor, governance, people, rules, tokens, tools, up, upstreams
+from callgate.cli import (
+    adopt,
+    agents,
+    audit,
+    connect,
+    definitions,
+    doctor,
+    governance,
+    options,
+    people,
+    risks,
+    rules,
+    tokens,
+    tools,
+    up,
+    upstreams,
+)
 from callgate.cli.commands import NoOptions, command, group
 from callgate.cli.output import say
 from callgate.cli.session import Session
@@ -21,7 +37,7 @@ def build() -> typer.Typer:
     governance.register(root)
     doctor.register(root)
     command(root, "version", NoOptions)(version)
-    for module in (upstreams, tools, people, agents, tokens, rules, audit):
+    for module in (upstreams, tools, definitions, risks, people, agents, tokens, rules, audit, options):
         root.add_typer(module.app)
     return root
 

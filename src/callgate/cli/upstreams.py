@@ -41,6 +41,19 @@ class AddOptions:
         bool, typer.Option("--allow-private", help="Let this upstream live at a private address.")
     ] = False
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds without a sign of life.")] = 300.0
+    review: Annotated[str, typer.Option("--review", help="review, trust_on_first_use or pin.")] = "review"
+    trust_below: Annotated[
+        str, typer.Option("--trust-below", help="trust_on_first_use: only without a finding of this severity.")
+    ] = "medium"
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewOptions:
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the upstream.")]
+    mode: Annotated[str, typer.Argument(metavar="MODE", help="review, trust_on_first_use or pin.")]
+    trust_below: Annotated[
+        str | None, typer.Option("--trust-below", help="trust_on_first_use: only without a finding of this severity.")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +77,24 @@ def add(session: Session, options: AddOptions) -> None:
     session.show(refreshed, human)
 
 
+@command(app, "review", ReviewOptions)
+def review(session: Session, options: ReviewOptions) -> None:
+    """Choose how an upstream's tools come to be trusted: review, trust_on_first_use or pin."""
+    body: dict[str, object] = {"review": options.mode}
+    if options.trust_below is not None:
+        body["trust_below"] = options.trust_below
+    upstream = session.client.patch(f"/upstreams/{segment(options.name)}", body)
+    session.show(upstream, lambda: say(f"{upstream['name']}: {upstream['review']}"))
+
+
 def creation(options: AddOptions) -> dict[str, object]:
     """The body that creates the upstream."""
     body: dict[str, object] = {
         "name": options.name,
         "allow_private": options.allow_private,
         "timeout_s": options.timeout,
+        "review": options.review,
+        "trust_below": options.trust_below,
     }
     if options.target[0].startswith(("http://", "https://")):
         if len(options.target) > 1:

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from callgate.control import idempotency, resources
 from callgate.control.actor import actor_of
-from callgate.control.body import check_path, decode, read_body, read_query
+from callgate.control.body import check_path, decode, is_empty, read_body, read_query
 from callgate.control.openapi import document
 from callgate.control.operations import Asked, Operation
 from callgate.control.permissions import PREFIX, TABLE, Need, check
@@ -114,7 +114,11 @@ class _Route:
         check_path(one.resource, request.path_params)
         query = read_query(request, one.query)
         settings = self._services.settings
-        raw = await read_body(request, settings.max_body_bytes) if one.body is not None else b""
+        raw = b""
+        if one.body is not None:
+            raw = (
+                b"{}" if one.body_optional and is_empty(request) else await read_body(request, settings.max_body_bytes)
+            )
         body = decode(raw, one.body, settings.max_json_depth) if one.body is not None else None
         asked = Asked(self._services, actor, request.path_params, query, body, request)
         key = request.headers.get("idempotency-key") if one.method == "POST" else None

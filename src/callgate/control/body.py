@@ -21,6 +21,12 @@ _UNKNOWN = re.compile(r"unknown field `(?P<field>[^`]*)`(?: - at `(?P<path>[^`]*
 _AT = re.compile(r" - at `(?P<path>\$[^`]*)`$")
 
 
+def is_empty(request: Request) -> bool:
+    """Whether a request comes without a body, by its head."""
+    given = request.headers
+    return "transfer-encoding" not in given and given.get("content-length", "0").strip() in ("", "0")
+
+
 async def read_body(request: Request, limit: int) -> bytes:
     """The whole body, at most `limit` bytes. Raises `Refused`: unsupported_media_type, body_too_large."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()

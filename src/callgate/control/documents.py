@@ -17,8 +17,10 @@ from callgate.control.fields import (
     HeaderName,
     HeaderValue,
     LongText,
+    ReviewMode,
     RuleId,
     Seconds,
+    Severity,
     Slug,
     Title,
     Url,
@@ -101,6 +103,14 @@ class UpstreamSpec(_Strict, frozen=True):
     allow_private: bool = False
     enabled: bool = True
     timeout_s: Seconds = 300.0
+    review: ReviewMode = "review"
+    trust_below: Severity = "medium"
+
+
+class OptionsSpec(_Strict, frozen=True):
+    """What the tenant chooses for itself; what is left out stays."""
+
+    two_person_review: bool | None = None
 
 
 class ToolSpec(_Strict, frozen=True):
@@ -130,6 +140,7 @@ class Document(_Strict, frozen=True):
     upstreams: tuple[UpstreamSpec, ...] | None = None
     tools: tuple[ToolSpec, ...] | None = None
     rules: tuple[RuleSpec, ...] | None = None
+    options: OptionsSpec | None = None
 
 
 def match_of(spec: MatchSpec) -> Match:

@@ -14,6 +14,7 @@ from callgate.control.documents import (
     AgentSpec,
     AuthSpec,
     Document,
+    OptionsSpec,
     PersonSpec,
     RuleSpec,
     SecretRef,
@@ -26,7 +27,7 @@ from callgate.control.fields import NO_CONTROLS
 from callgate.control.reconcile import everything
 from callgate.model.definition import BLOCKED, Definition
 from callgate.model.upstream import Upstream
-from callgate.store import agents, definitions, people, rules, upstreams
+from callgate.store import agents, definitions, options, people, rules, upstreams
 from callgate.store.unit import Unit
 
 SpecT = TypeVar("SpecT", bound=msgspec.Struct)
@@ -37,7 +38,9 @@ async def document_of(unit: Unit) -> Document:
     servers = {one.id: one for one in await everything(upstreams.page, unit)}
     tools = await everything(definitions.page, unit, kind="tool")
     named = sorted((servers[one.upstream].name, one.name, one) for one in tools if one.upstream in servers)
+    chosen = await options.get(unit)
     return Document(
+        options=OptionsSpec(True) if chosen.two_person_review else None,
         people=tuple(
             _lean(PersonSpec, email=one.email, roles=one.roles, teams=one.teams)
             for one in sorted(await everything(people.page, unit, active=True), key=lambda one: one.email)
@@ -87,6 +90,8 @@ def _upstream(one: Upstream) -> UpstreamSpec:
         allow_private=one.allow_private,
         enabled=one.enabled,
         timeout_s=one.timeout_s,
+        review=one.review,
+        trust_below=one.trust_below,
     )
 
 

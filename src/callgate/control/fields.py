@@ -3,7 +3,7 @@
 Control characters are kept out of everything that is stored: they could forge lines in a terminal or break a store.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -16,6 +16,7 @@ ID_PATTERN = r"^[a-z]{3}_[0-9a-z]{26}" + _END
 HASH_PATTERN = r"^[0-9a-f]{64}" + _END
 VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,127}" + _END
 HEADER_PATTERN = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}" + _END
+RISK_ID_PATTERN = r"^def_[0-9a-z]{26}\.[0-9a-f]{32}" + _END
 PUBLIC_NAME_PATTERN = r"^[A-Za-z0-9_-]{1,64}" + _END
 RULE_ID_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?" + _END
 TITLE_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*" + _END
@@ -48,6 +49,8 @@ Duration = Annotated[str, msgspec.Meta(pattern=DURATION_PATTERN, description="su
 PublicName = Annotated[str, msgspec.Meta(pattern=PUBLIC_NAME_PATTERN)]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=500)]
 After = Annotated[str, msgspec.Meta(pattern=NO_CONTROLS, max_length=500)]
+ReviewMode = Literal["review", "trust_on_first_use", "pin"]
+Severity = Literal["info", "low", "medium", "high", "critical"]
 Seconds = Annotated[float, msgspec.Meta(ge=1, le=3600)]
 
 # What a path parameter may look like; anything else is `not_found` before a handler sees it.
@@ -55,6 +58,7 @@ PATH_PATTERNS = {
     "/upstreams": {"name": SLUG_PATTERN},
     "/tools": {"name": PUBLIC_NAME_PATTERN},
     "/definitions": {"id": ID_PATTERN},
+    "/risks": {"id": RISK_ID_PATTERN},
     "/people": {"email": EMAIL_PATTERN},
     "/agents": {"name": SLUG_PATTERN},
     "/tokens": {"id": ID_PATTERN},
@@ -68,6 +72,7 @@ WORDS = {
     SLUG_PATTERN: "1 to 32 characters of a-z, 0-9, _ and -, with a letter or digit at both ends and without __",
     EMAIL_PATTERN: "an e-mail address",
     ID_PATTERN: "an id such as tok_ and 26 characters",
+    RISK_ID_PATTERN: "the id of a finding, as `callgate risks list` shows it",
     HASH_PATTERN: "the 64 hex digits of a full fingerprint",
     VARIABLE_PATTERN: "the name of an environment variable",
     HEADER_PATTERN: "the name of an HTTP header",

@@ -81,7 +81,7 @@ def _operation(one: Operation, schemas: Mapping[str, Json], components: Mapping[
     }
     if one.body is not None:
         content = {"application/json": {"schema": schemas[repr(one.body)]}}
-        described["requestBody"] = {"required": True, "content": content}
+        described["requestBody"] = {"required": not one.body_optional, "content": content}
     return described
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import msgspec
+from msgspec.structs import fields
 from starlette.requests import Request
 
 from callgate.control.fields import After, Limit
@@ -71,6 +72,11 @@ class Operation:
     @property
     def resource(self) -> str:
         return "/" + self.path.split("/")[1]
+
+    @property
+    def body_optional(self) -> bool:
+        """Whether nothing of the body has to be given; then the body itself may be left out."""
+        return self.body is not None and not any(one.required for one in fields(self.body))
 
     @property
     def parameters(self) -> tuple[str, ...]:

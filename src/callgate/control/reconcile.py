@@ -12,6 +12,7 @@ import msgspec
 
 from callgate import ids
 from callgate.control.documents import AgentSpec, AuthSpec, Document, PersonSpec, RuleSpec, SecretRef, UpstreamSpec
+from callgate.control.options import choose
 from callgate.control.outcome import Outcome
 from callgate.control.reviewing import review
 from callgate.control.rules import rule_of
@@ -64,7 +65,7 @@ class Work:
 
 async def run(work: Work, unit: Unit, outcome: Outcome) -> None:
     """All sections in the order in which they refer to each other. Raises `Refused`."""
-    for section in (_people, _agents, _upstreams, _rules):
+    for section in (_options, _people, _agents, _upstreams, _rules):
         await section(work, unit, outcome)
     await review(work.actor, work.document, unit, outcome)
     await _discovered(work, unit, outcome)
@@ -81,6 +82,13 @@ async def _discovered(work: Work, unit: Unit, outcome: Outcome) -> None:
             outcome.lacks("upstream", spec.name, "it was not looked at yet")
         elif state.state == "broken":
             outcome.lacks("upstream", spec.name, f"it is broken: {clean(state.reason)}")
+
+
+async def _options(work: Work, unit: Unit, outcome: Outcome) -> None:
+    if work.document.options is not None:
+        before, after = await choose(unit, work.actor, work.document.options.two_person_review)
+        if after != before:
+            outcome.add("change", "options", "two_person_review", "true" if after.two_person_review else "false")
 
 
 async def _people(work: Work, unit: Unit, outcome: Outcome) -> None:
@@ -159,7 +167,7 @@ async def _upstream(work: Work, unit: Unit, outcome: Outcome, spec: UpstreamSpec
         return
     change = UpstreamChange(
         wanted.url, None if wanted.stdio else wanted.transport, wanted.stdio, wanted.auth, wanted.allow_private,
-        wanted.enabled, wanted.timeout_s,
+        wanted.enabled, wanted.timeout_s, wanted.review, wanted.trust_below,
     )  # fmt: skip
     after = await replace(work.services, unit, work.actor, before, revise(work.services, before, change))
     if after is not before:
@@ -179,8 +187,9 @@ def new_upstream(work: Work, spec: UpstreamSpec) -> NewUpstream:
     secret = None if given.secret is None else work.secret(given.secret)
     auth = NewAuth(given.mode, secret, given.header, given.scheme)
     return NewUpstream(
-        spec.name, spec.url, spec.transport, stdio, auth, spec.allow_private, spec.enabled, spec.timeout_s
-    )
+        spec.name, spec.url, spec.transport, stdio, auth, spec.allow_private, spec.enabled, spec.timeout_s,
+        spec.review, spec.trust_below,
+    )  # fmt: skip
 
 
 def unique(specs: tuple[SpecT, ...], section: str, key: Callable[[SpecT], str]) -> tuple[SpecT, ...]:

@@ -6,8 +6,10 @@ from callgate.control import (
     definitions,
     doctor,
     governance,
+    options,
     people,
     replicas,
+    risks,
     rules,
     tokens,
     tools,
@@ -27,6 +29,7 @@ DESCRIBE = Operation("GET", "/openapi.json", "This document.", _document, dict)
 def all_operations() -> list[Operation]:
     """Every operation of every resource."""
     groups = (
-        upstreams, tools, definitions, people, agents, tokens, rules, audit, replicas, governance, doctor, whoami
+        upstreams, tools, definitions, risks, people, agents, tokens, rules, audit, replicas, governance, options,
+        doctor, whoami,
     )  # fmt: skip
     return [DESCRIBE, *(one for group in groups for one in group.OPERATIONS)]

@@ -14,8 +14,10 @@ from callgate.errors import Refused
 from callgate.identity.people import record
 from callgate.model.caller import Actor
 from callgate.model.definition import BLOCKED, PENDING_REVIEW, REMOVED, TRUSTED, Definition
+from callgate.model.finding import rank
 from callgate.model.upstream import Upstream
-from callgate.store import definitions, states, upstreams
+from callgate.store import definitions, reviews, states, upstreams
+from callgate.store.reviews import Reviewer
 from callgate.store.unit import Unit
 
 _SETTLED = "ok"
@@ -55,7 +57,7 @@ async def _upstream(actor: Actor, unit: Unit, upstream: Upstream, specs: list[To
 async def _tool(actor: Actor, unit: Unit, tool: Definition, spec: ToolSpec, outcome: Outcome) -> None:
     if spec.status == BLOCKED:
         if tool.status != BLOCKED:
-            await definitions.block(unit, tool.id)
+            await reviews.block(unit, Reviewer(actor), tool.id)
             await record(unit, actor, "tools.block", tool.id, tool.status, BLOCKED)
             outcome.add("block", "tool", tool.public_name)
         return
@@ -65,9 +67,18 @@ async def _tool(actor: Actor, unit: Unit, tool: Definition, spec: ToolSpec, outc
     if why_not:
         outcome.lacks("tool", tool.public_name, why_not, final=True)
         return
-    await definitions.approve(unit, tool.id, tool.full)
+    try:
+        after = await reviews.approve(unit, Reviewer(actor), tool.id, tool.full)
+    except Refused as refused:
+        if refused.code != "two_person_review":
+            raise
+        outcome.lacks("tool", tool.public_name, refused.sentence, final=True)
+        return
     await record(unit, actor, "tools.approve", tool.id, tool.approved_full or tool.status, tool.full)
-    outcome.add("trust", "tool", tool.public_name, tool.full)
+    if after.callable:
+        outcome.add("trust", "tool", tool.public_name, tool.full)
+    else:
+        outcome.lacks("tool", tool.public_name, "a second reviewer has to approve it", final=True)
 
 
 def _obstacle(tool: Definition, spec: ToolSpec) -> str:
@@ -78,7 +89,9 @@ def _obstacle(tool: Definition, spec: ToolSpec) -> str:
         return "the server no longer offers it"
     if spec.full is not None:
         return "" if spec.full == tool.full else f"its hash is {tool.full} now; look at the diff first"
-    if tool.status == PENDING_REVIEW:
+    if tool.status == PENDING_REVIEW and rank(tool.worst) < rank(reviews.BULK_BELOW):
         return ""
+    if tool.status == PENDING_REVIEW:
+        return f"it has a {tool.worst} finding; name the hash that you looked at: full: {tool.full}"
     state = "is blocked" if tool.status == BLOCKED else "has drifted"
     return f"it {state}; name the hash that you looked at: full: {tool.full}" if tool.status != TRUSTED else ""

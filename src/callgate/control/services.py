@@ -11,6 +11,7 @@ from callgate.settings import Settings
 from callgate.store.engine import Database
 from callgate.upstreams.discover import Discovery
 from callgate.upstreams.pool import Upstreams
+from callgate.upstreams.scans import Scans
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Services:
     envelope: Envelope
     upstreams: Upstreams
     discovery: Discovery
+    scans: Scans
     stopping: asyncio.Event
 
     async def seen(self, tenant: str) -> None:

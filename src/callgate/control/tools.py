@@ -3,19 +3,22 @@
 Approving binds to the hash that was shown: when the tool has changed since, it is `stale_hash` and nothing happens.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
-from callgate.control.fields import After, FullHash, Limit, PublicName, Slug
+from callgate.control import reviews
+from callgate.control.beside import beside, one_tool
+from callgate.control.fields import After, FullHash, Limit, LongText, PublicName, Slug
 from callgate.control.operations import Asked, Nothing, Operation, Page, page_of
-from callgate.control.views import ToolDetail, ToolView, content, iso, tool_view
+from callgate.control.reviews import Approval, Diff, DiffQuery, History, Note, Versions
+from callgate.control.views import ToolDetail, ToolView, content, tool_view
 from callgate.errors import Refused
-from callgate.fingerprints.diff import changes
-from callgate.identity.people import record, record_all
+from callgate.identity.people import record_all
 from callgate.model.definition import Definition
 from callgate.store import definitions as rows
 from callgate.store import upstreams
+from callgate.store.reviews import Reviewer, approve_many
 from callgate.store.unit import Unit
 
 MOST_APPROVALS = 1000
@@ -31,19 +34,6 @@ class ToolsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     status: Status | None = None
 
 
-class DiffQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which versions to compare; by default the approved one with the one last seen."""
-
-    old: FullHash | None = None
-    new: FullHash | None = None
-
-
-class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The hash that was on the reviewer's screen."""
-
-    full: FullHash
-
-
 class Shown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One tool, and the hash that was shown of it."""
 
@@ -52,9 +42,10 @@ class Shown(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Approvals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Many of them, at most 1,000."""
+    """Many of them, at most 1,000, and one note for all."""
 
     tools: Annotated[tuple[Shown, ...], msgspec.Meta(min_length=1, max_length=MOST_APPROVALS)]
+    note: LongText = ""
 
 
 class NotApproved(msgspec.Struct, frozen=True):
@@ -72,52 +63,12 @@ class Approved(msgspec.Struct, frozen=True):
     refused: list[NotApproved]
 
 
-class VersionView(msgspec.Struct, frozen=True):
-    """One content that a tool had."""
-
-    full: str
-    core: str
-    quarantined: str
-    first_seen: str | None
-    last_seen: str | None
-    approved: bool
-
-
-class Versions(msgspec.Struct, frozen=True):
-    """All of them, oldest first."""
-
-    items: list[VersionView]
-
-
-class ChangeView(msgspec.Struct, frozen=True):
-    """One difference; `path` is a JSON Pointer, invisible characters are named in both texts."""
-
-    path: str
-    kind: str
-    before: str | None
-    after: str | None
-
-
-class Diff(msgspec.Struct, frozen=True):
-    """All differences; `old` is null when nothing was approved yet."""
-
-    name: str
-    old: str | None
-    new: str
-    changes: list[ChangeView]
-
-
 async def find(unit: Unit, name: str) -> Definition:
     """The tool of a public name. Raises `Refused("not_found")`."""
     tool = await rows.by_public_name(unit, "tool", name)
     if tool is None:
         raise Refused("not_found", "There is no tool of this name; see `callgate tools list`.")
     return tool
-
-
-async def _shown(unit: Unit, tool: Definition) -> ToolView:
-    names = await upstreams.names_of(unit, [tool.upstream])
-    return tool_view(tool, names.get(tool.upstream, ""))
 
 
 async def list_tools(asked: Asked[ToolsQuery, None]) -> Page[ToolView]:
@@ -131,60 +82,41 @@ async def list_tools(asked: Asked[ToolsQuery, None]) -> Page[ToolView]:
             upstream = known.id
         wanted = {"upstream": upstream, "kind": "tool", "status": query.status}
         found = await rows.page(unit, query.after, query.limit + 1, **wanted)
-        names = await upstreams.names_of(unit, {one.upstream for one in found})
-    items = [tool_view(one, names.get(one.upstream, "")) for one in found]
-    return page_of(items, query.limit, lambda one: one.id)
+        more = await beside(unit, found)
+    return page_of([tool_view(one, more) for one in found], query.limit, lambda one: one.id)
 
 
 async def get_tool(asked: Asked[Nothing, None]) -> ToolDetail:
     async with asked.services.db.unit(asked.tenant, write=False) as unit:
         tool = await find(unit, asked.path["name"])
-        view = await _shown(unit, tool)
+        view = await one_tool(unit, tool)
     definition, raw = content(tool.raw, tool.quarantined)
-    return ToolDetail(**msgspec.structs.asdict(view), definition=definition, raw=raw)
+    return ToolDetail(**_members(view), definition=definition, raw=raw)
+
+
+def _members(view: ToolView) -> dict[str, Any]:
+    return {name: getattr(view, name) for name in view.__struct_fields__}
 
 
 async def list_versions(asked: Asked[Nothing, None]) -> Versions:
     async with asked.services.db.unit(asked.tenant, write=False) as unit:
-        tool = await find(unit, asked.path["name"])
-        found = await rows.versions(unit, tool.id)
-    return Versions(
-        [
-            VersionView(
-                one.full, one.core, one.quarantined, iso(one.first_seen), iso(one.last_seen),
-                one.full == tool.approved_full,
-            )
-            for one in found
-        ]
-    )  # fmt: skip
+        return await reviews.versions(unit, await find(unit, asked.path["name"]))
+
+
+async def get_history(asked: Asked[Nothing, None]) -> History:
+    async with asked.services.db.unit(asked.tenant, write=False) as unit:
+        return await reviews.life(unit, await find(unit, asked.path["name"]))
 
 
 async def get_diff(asked: Asked[DiffQuery, None]) -> Diff:
     async with asked.services.db.unit(asked.tenant, write=False) as unit:
-        tool = await find(unit, asked.path["name"])
-        old = asked.query.old or tool.approved_full
-        new = asked.query.new or tool.full
-        before = None if old is None else await _version(unit, tool, old)
-        after = await _version(unit, tool, new)
-    found = [ChangeView(one.path, one.kind, one.before, one.after) for one in changes(before, after)]
-    return Diff(tool.public_name, old, new, found)
-
-
-async def _version(unit: Unit, tool: Definition, full: str) -> bytes:
-    if full == tool.full:
-        return tool.raw
-    found = await rows.version(unit, tool.id, full)
-    if found is None:
-        raise Refused("not_found", "This tool never had this hash.")
-    return found.raw
+        return await reviews.diff(unit, await find(unit, asked.path["name"]), asked.query)
 
 
 async def approve_tool(asked: Asked[Nothing, Approval]) -> ToolView:
     async with asked.services.db.unit(asked.tenant) as unit:
-        before = await find(unit, asked.path["name"])
-        tool = await rows.approve(unit, before.id, asked.body.full)
-        await record(unit, asked.actor, "tools.approve", tool.id, before.approved_full or before.status, tool.full)
-        view = await _shown(unit, tool)
+        tool = await reviews.approve(asked, unit, await find(unit, asked.path["name"]), "tools")
+        view = await one_tool(unit, tool)
     await asked.services.seen(asked.tenant)
     return view
 
@@ -196,26 +128,24 @@ async def approve_tools(asked: Asked[Nothing, Approvals]) -> Approved:
         raise Refused("validation", "A tool is named more than once.")
     done = Approved([], [])
     async with asked.services.db.unit(asked.tenant) as unit:
-        answer = await rows.approve_many(unit, shown)
-        names = await upstreams.names_of(unit, {before.upstream for before, _ in answer.values() if before is not None})
+        answer = await approve_many(unit, Reviewer(asked.actor, asked.body.note), shown)
+        more = await beside(unit, [after for _, after in answer.values() if not isinstance(after, Refused)])
         changed = []
         for name, (before, after) in answer.items():
             if isinstance(after, Refused):
                 done.refused.append(NotApproved(name, after.code, after.sentence))
             elif before is not None:
-                done.approved.append(tool_view(after, names.get(after.upstream, "")))
+                done.approved.append(tool_view(after, more))
                 changed.append((after.id, before.approved_full or before.status, after.full))
         await record_all(unit, asked.actor, "tools.approve", changed)
     await asked.services.seen(asked.tenant)
     return done
 
 
-async def block_tool(asked: Asked[Nothing, None]) -> ToolView:
+async def block_tool(asked: Asked[Nothing, Note]) -> ToolView:
     async with asked.services.db.unit(asked.tenant) as unit:
-        before = await find(unit, asked.path["name"])
-        tool = await rows.block(unit, before.id)
-        await record(unit, asked.actor, "tools.block", tool.id, before.status, tool.status)
-        view = await _shown(unit, tool)
+        tool = await reviews.block(asked, unit, await find(unit, asked.path["name"]), "tools")
+        view = await one_tool(unit, tool)
     await asked.services.seen(asked.tenant)
     return view
 
@@ -224,14 +154,15 @@ OPERATIONS = (
     Operation("GET", "/tools", "List tools.", list_tools, Page[ToolView], query=ToolsQuery),
     Operation("GET", "/tools/{name}", "One tool with its definition.", get_tool, ToolDetail),
     Operation("GET", "/tools/{name}/versions", "Every content a tool had.", list_versions, Versions),
+    Operation("GET", "/tools/{name}/history", "What happened to a tool, and why.", get_history, History),
     Operation("GET", "/tools/{name}/diff", "What changed in a tool.", get_diff, Diff, query=DiffQuery),
     Operation(
         "POST", "/tools/{name}/approve", "Trust a tool with exactly this hash.", approve_tool, ToolView,
-        body=Approval, errors=("stale_hash",),
+        body=Approval, errors=("stale_hash", "two_person_review"),
     ),
     Operation(
         "POST", "/tools/approve", "Trust many tools, each with exactly the hash that was shown.", approve_tools,
-        Approved, body=Approvals,
+        Approved, body=Approvals, errors=("two_person_review",),
     ),
-    Operation("POST", "/tools/{name}/block", "Put a tool out of reach.", block_tool, ToolView),
+    Operation("POST", "/tools/{name}/block", "Put a tool out of reach.", block_tool, ToolView, body=Note),
 )  # fmt: skip

@@ -19,7 +19,9 @@ from callgate.control.fields import (
     Email,
     HeaderName,
     HeaderValue,
+    ReviewMode,
     Seconds,
+    Severity,
     Slug,
     Url,
     Variable,
@@ -69,6 +71,8 @@ class NewUpstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allow_private: bool = False
     enabled: bool = True
     timeout_s: Seconds = 300.0
+    review: ReviewMode = "review"
+    trust_below: Severity = "medium"
     owner: Email | None = None
 
 
@@ -82,6 +86,8 @@ class UpstreamChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allow_private: bool | None = None
     enabled: bool | None = None
     timeout_s: Seconds | None = None
+    review: ReviewMode | None = None
+    trust_below: Severity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +106,9 @@ def create(services: Services, tenant: str, new: NewUpstream) -> Configured:
         ids.new_id("ups"), tenant, new.name, "stdio" if new.stdio else new.transport, enabled=new.enabled
     )
     change = UpstreamChange(
-        new.url, None if new.stdio else new.transport, new.stdio, new.auth, new.allow_private, None, new.timeout_s
-    )
+        new.url, None if new.stdio else new.transport, new.stdio, new.auth, new.allow_private, None, new.timeout_s,
+        new.review, new.trust_below,
+    )  # fmt: skip
     return revise(services, upstream, change)
 
 
@@ -121,7 +128,7 @@ def revise(services: Services, upstream: Upstream, change: UpstreamChange) -> Co
         raise Refused("validation", "An upstream can not change between a URL and a program; add another one.")
     plain = {
         name: value
-        for name in ("url", "allow_private", "enabled", "timeout_s")
+        for name in ("url", "allow_private", "enabled", "timeout_s", "review", "trust_below")
         if (value := getattr(change, name)) is not None
     }
     if change.transport is not None:

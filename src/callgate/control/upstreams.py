@@ -24,7 +24,7 @@ from callgate.control.views import UpstreamDetail, UpstreamView, clean, upstream
 from callgate.errors import Refused
 from callgate.identity.people import record
 from callgate.model.caller import Actor
-from callgate.model.upstream import Upstream, UpstreamState
+from callgate.model.upstream import PIN, REVIEW, Upstream, UpstreamState
 from callgate.store import definitions, secrets, states
 from callgate.store import upstreams as rows
 from callgate.store.unit import Unit
@@ -97,6 +97,8 @@ async def insert(services: Services, unit: Unit, actor: Actor, configured: Confi
     upstream = await keep_secret(services, unit, configured, owner)
     upstream = await rows.add(unit, upstream)
     await record(unit, actor, "upstreams.add", upstream.id, after=upstream.identity)
+    if upstream.review != REVIEW:
+        await record(unit, actor, "upstreams.review", upstream.id, REVIEW, upstream.review)
     return upstream
 
 
@@ -122,10 +124,14 @@ async def replace(services: Services, unit: Unit, actor: Actor, before: Upstream
         return before
     upstream = await rows.update_one(unit, upstream)
     if upstream.identity != before.identity:
-        await definitions.reset(unit, upstream.id)
+        await definitions.reset(unit, upstream.id, actor.id)
+    elif before.review == PIN != upstream.review:
+        await definitions.unpin(unit, upstream.id)
     if before.secret_id is not None and before.secret_id != upstream.secret_id:
         await secrets.remove(unit, before.secret_id)
     await record(unit, actor, "upstreams.change", upstream.id, before.identity, upstream.identity)
+    if before.review != upstream.review:
+        await record(unit, actor, "upstreams.review", upstream.id, before.review, upstream.review)
     return upstream
 
 

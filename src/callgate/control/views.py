@@ -14,6 +14,7 @@ from callgate.model.definition import STATUSES, Definition
 from callgate.model.person import Agent, Person, Token
 from callgate.model.rule import Rule
 from callgate.model.upstream import Upstream, UpstreamState
+from callgate.store.findings import Kept
 
 
 def iso(seconds: float | None) -> str | None:
@@ -97,6 +98,8 @@ class UpstreamView(msgspec.Struct, frozen=True):
     allow_private: bool
     enabled: bool
     timeout_s: float
+    review: str
+    trust_below: str
     state: str
     reason: str
     era: str | None
@@ -116,30 +119,62 @@ class UpstreamDetail(UpstreamView, frozen=True):
     stderr: str
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """One thing that a scanner saw (the scanner comes later; the list is empty until then)."""
+class Acknowledged(msgspec.Struct, frozen=True):
+    """Who looked at a finding and let it stand."""
 
+    by: str
+    at: str | None
+    note: str
+
+
+class FindingView(msgspec.Struct, frozen=True, rename={"cls": "class"}):
+    """One thing that the scanner saw: `start` and `end` count the characters of the string at `path` (JSON Pointer).
+
+    `id` names it in this exact content; `decoded` is what an encoded or hidden text says. All texts are neutralised.
+    """
+
+    id: str
     rule: str
+    version: int
+    cls: str
     severity: str
+    path: str
+    start: int
+    end: int
+    key: bool
+    excerpt: str
+    decoded: str
+    why: str
+    fix: str
+    raised: str | None
+    acknowledged: Acknowledged | None
 
 
 class ToolView(msgspec.Struct, frozen=True):
     """A tool. `name` is its public name, `tool` the upstream's own; `listed`: the upstream still offered it when it was
-    last looked at."""
+    last looked at. `risk` is the worst severity that nobody has acknowledged, `approved_by` how it came to be trusted
+    (`review`, `trust_on_first_use`), `pinned`: agents still get the approved text; `awaiting_second`: one of two
+    reviewers has approved this hash; `renamed_from`: the public name under which this body was known before."""
 
     name: str
     upstream: str
     status: str
     core: str
     full: str
-    findings: tuple[Finding, ...]
+    findings: tuple[FindingView, ...]
     id: str
     tool: str
     approved_full: str | None
+    approved_by: str
     quarantined: str
     first_seen: str | None
     last_seen: str | None
     listed: bool
+    worst: str
+    risk: str
+    pinned: bool
+    awaiting_second: bool
+    renamed_from: str | None
 
 
 class ToolDetail(ToolView, frozen=True):
@@ -150,7 +185,8 @@ class ToolDetail(ToolView, frozen=True):
 
 
 class DefinitionView(msgspec.Struct, frozen=True):
-    """A prompt, resource, template or the server's instructions. They are recorded and not reviewed yet."""
+    """A prompt, resource, template, the server's instructions, or the server itself. They need no approval to be shown;
+    `held_back`: this one is not, since it changed after an approval, was blocked, or has a high finding."""
 
     id: str
     kind: str
@@ -163,13 +199,18 @@ class DefinitionView(msgspec.Struct, frozen=True):
     quarantined: str
     first_seen: str | None
     last_seen: str | None
+    approved_full: str | None
+    worst: str
+    risk: str
+    held_back: bool
 
 
 class DefinitionDetail(DefinitionView, frozen=True):
-    """One of them with its content."""
+    """One of them with its content and what the scanner saw in it."""
 
     definition: msgspec.Raw | None
     raw: str | None
+    findings: tuple[FindingView, ...]
 
 
 class RuleView(msgspec.Struct, frozen=True):
@@ -215,6 +256,7 @@ def upstream_view(upstream: Upstream, state: UpstreamState | None, counts: Mappi
     return UpstreamView(
         id=upstream.id, name=upstream.name, kind=upstream.kind, url=upstream.url, stdio=program, auth=auth,
         allow_private=upstream.allow_private, enabled=upstream.enabled, timeout_s=upstream.timeout_s,
+        review=upstream.review, trust_below=upstream.trust_below,
         state=seen.state if upstream.enabled else "disabled", reason=clean(seen.reason), era=seen.era,
         version=seen.version, server_name=clean(seen.server_name), server_version=clean(seen.server_version),
         observed=iso(seen.observed_at), tools={status: counts.get(status, 0) for status in STATUSES},
@@ -222,19 +264,50 @@ def upstream_view(upstream: Upstream, state: UpstreamState | None, counts: Mappi
     )  # fmt: skip
 
 
-def tool_view(tool: Definition, upstream: str) -> ToolView:
-    return ToolView(
-        name=tool.public_name, upstream=upstream, status=tool.status, core=tool.core, full=tool.full, findings=(),
-        id=tool.id, tool=clean(tool.name), approved_full=tool.approved_full, quarantined=tool.quarantined,
-        first_seen=iso(tool.first_seen), last_seen=iso(tool.last_seen), listed=tool.listed,
+class Beside(msgspec.Struct, frozen=True):
+    """What a view of definitions needs beside them, by row id: upstreams' and people's names, findings, old names."""
+
+    upstreams: Mapping[str, str] = {}
+    findings: Mapping[str, tuple[Kept, ...]] = {}
+    people: Mapping[str, str] = {}
+    renamed: Mapping[str, str] = {}
+
+
+def finding_view(kept: Kept, people: Mapping[str, str]) -> FindingView:
+    found = kept.finding
+    acknowledged = None
+    if kept.acked_by is not None:
+        acknowledged = Acknowledged(people.get(kept.acked_by, kept.acked_by), iso(kept.acked_at), kept.note)
+    return FindingView(
+        id=f"{kept.definition}.{kept.key}", rule=found.rule, version=found.version, cls=found.cls,
+        severity=found.severity, path=clean(found.path), start=found.start, end=found.end, key=found.key,
+        excerpt=clean(found.excerpt), decoded=clean(found.decoded), why=found.why, fix=found.fix,
+        raised=iso(kept.raised), acknowledged=acknowledged,
     )  # fmt: skip
 
 
-def definition_view(one: Definition, upstream: str) -> DefinitionView:
+def findings_of(definition: str, beside: Beside) -> tuple[FindingView, ...]:
+    return tuple(finding_view(kept, beside.people) for kept in beside.findings.get(definition, ()))
+
+
+def tool_view(tool: Definition, beside: Beside) -> ToolView:
+    return ToolView(
+        name=tool.public_name, upstream=beside.upstreams.get(tool.upstream, ""), status=tool.status, core=tool.core,
+        full=tool.full, findings=findings_of(tool.id, beside), id=tool.id, tool=clean(tool.name),
+        approved_full=tool.approved_full, approved_by=tool.approved_by, quarantined=tool.quarantined,
+        first_seen=iso(tool.first_seen), last_seen=iso(tool.last_seen), listed=tool.listed, worst=tool.worst,
+        risk=tool.risk, pinned=tool.pinned is not None,
+        awaiting_second=tool.seconded_full is not None and tool.seconded_full == tool.full,
+        renamed_from=beside.renamed.get(tool.renamed_from or ""),
+    )  # fmt: skip
+
+
+def definition_view(one: Definition, beside: Beside) -> DefinitionView:
     return DefinitionView(
-        id=one.id, kind=one.kind, name=clean(one.name), public_name=clean(one.public_name), upstream=upstream,
-        core=one.core, full=one.full, status=one.status, quarantined=one.quarantined,
-        first_seen=iso(one.first_seen), last_seen=iso(one.last_seen),
+        id=one.id, kind=one.kind, name=clean(one.name), public_name=clean(one.public_name),
+        upstream=beside.upstreams.get(one.upstream, ""), core=one.core, full=one.full, status=one.status,
+        quarantined=one.quarantined, first_seen=iso(one.first_seen), last_seen=iso(one.last_seen),
+        approved_full=one.approved_full, worst=one.worst, risk=one.risk, held_back=not one.usable,
     )  # fmt: skip
 
 

@@ -61,6 +61,40 @@ def fingerprint(kind: str, name: str, raw: bytes) -> Observed:
         return Observed(kind=kind, name=name, raw=raw, core=digest, full=digest, quarantined=str(error))
 
 
+def body(kind: str, raw: bytes) -> str | None:
+    """A hash over all but the name, by which a renamed definition is known again; None for what has no name to lose."""
+    members = _members(raw)
+    if members is None or kind not in ("tool", "prompt") or "name" not in members:
+        return None
+    return _hash(_write({key: value for key, value in members.items() if key != "name"}))
+
+
+def same_but_texts(approved: bytes, other: bytes) -> bool:
+    """Whether two tools differ in nothing but what people and models read at the top: `description` and `title`.
+
+    Everything else, the whole input schema with its own texts included, has the same canonical form. What cannot be
+    read for certain differs.
+    """
+    one, two = _members(approved), _members(other)
+    return one is not None and two is not None and _write(_textless(one)) == _write(_textless(two))
+
+
+def _members(raw: bytes) -> dict[str, Any] | None:
+    try:
+        value = _read(raw)
+    except Uncanonical:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _textless(tool: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in tool.items() if key not in ("description", "title")}
+    annotations = kept.get("annotations")
+    if isinstance(annotations, dict):
+        kept["annotations"] = {key: value for key, value in annotations.items() if key != "title"}
+    return kept
+
+
 def _hash(text: str) -> str:
     return hashlib.sha256(_encoded(text)).hexdigest()
 

@@ -77,7 +77,7 @@ class Lane:
         target = call.target
         if target is None or target.upstream.kind != "http" or target.upstream.auth_mode != "none":
             return None
-        if target.definition is None or b"x-mcp-header" in target.definition.raw:
+        if target.definition is None or b"x-mcp-header" in target.definition.offered:
             return None
         caller = request.caller
         peer = Peer(caller.tenant, caller.person, request.session, request.capabilities, None)

@@ -11,7 +11,6 @@ import msgspec
 from callgate.call import resolve, tasks
 from callgate.fleet.snapshot import Snapshot
 from callgate.model.caller import Caller
-from callgate.model.definition import BLOCKED
 from callgate.model.upstream import UpstreamState
 from callgate.wire import eras, jsonrpc
 
@@ -76,7 +75,7 @@ def instructions(snapshot: Snapshot, caller: Caller, scope: str | None) -> str:
     for upstream in resolve.visible_upstreams(snapshot, caller, scope):
         definition = snapshot.by_upstream.get(upstream.id, {}).get(("instructions", ""))
         state = snapshot.states.get(upstream.id)
-        if state is None or not state.instructions or (definition is not None and definition.status == BLOCKED):
+        if state is None or not state.instructions or (definition is not None and not definition.usable):
             continue
         parts.append(state.instructions if scope else f"## {upstream.name}\n{state.instructions}")
     return "\n\n".join(parts)

@@ -68,7 +68,7 @@ def entries(snapshot: Snapshot, caller: Caller, scope: str | None, kind: str) ->
                 continue
             if _listed(snapshot, caller, upstream, definition):
                 public = _public(definition, upstream, name, scope, taken)
-                apps = links.app_uris(definition.raw) if kind == "tool" and scope is None else ()
+                apps = links.app_uris(definition.offered) if kind == "tool" and scope is None else ()
                 found.append(Entry(public, definition, _renamed(snapshot, visible, upstream, apps) if apps else ()))
             if definition.status not in (BLOCKED, REMOVED):
                 taken.add(name)  # reads go to the first owner, even to one that a client could not list
@@ -78,8 +78,7 @@ def entries(snapshot: Snapshot, caller: Caller, scope: str | None, kind: str) ->
 
 def _listed(snapshot: Snapshot, caller: Caller, upstream: Upstream, definition: Definition) -> bool:
     if definition.kind != "tool":
-        # what is quarantined may be unreadable to a client, and its whole list with it
-        return definition.status not in (BLOCKED, REMOVED) and not definition.quarantined
+        return definition.usable  # what is quarantined may be unreadable to a client, and its whole list with it
     if not definition.callable:
         return False
     decision = decide(snapshot.rules, caller, upstream.name, definition.name, definition.public_name)
@@ -123,7 +122,7 @@ def page(listed: list[Entry], cursor: Cursor, sealer: Sealer, member: bytes) -> 
             following = msgspec.structs.replace(cursor, after=last)
             more = jsonrpc.encoded(seal_cursor(following, sealer))
             return b'{"%b":[%b],"nextCursor":%b}' % (member, b",".join(items), more)
-        raw = _shown(entry.definition.raw, _NAMED[entry.definition.kind], entry.public, entry.apps)
+        raw = _shown(entry.definition.offered, _NAMED[entry.definition.kind], entry.public, entry.apps)
         items.append(raw)
         size += len(raw)
         last = entry.public
@@ -155,6 +154,6 @@ def digest(listed: list[Entry]) -> str:
     """Changes exactly when the list a caller sees changes."""
     seen = hashlib.sha256()
     for entry in listed:
-        parts = (entry.public, entry.definition.full, *(public for _, public in entry.apps))
+        parts = (entry.public, entry.definition.fingerprint, *(public for _, public in entry.apps))
         seen.update(("\0".join(parts) + "\n").encode("utf-8", "surrogatepass"))
     return seen.hexdigest()

@@ -103,9 +103,9 @@ class Handlers:
         """`Mcp-Param-*` headers must say what the arguments say (2026-07-28, "Server Validation")."""
         snapshot = self._context.fleet.view(request.caller.tenant)
         definition = resolve.find(snapshot, request.caller, request.scope, "tool", request.name)
-        if definition is None or b"x-mcp-header" not in definition.raw:
+        if definition is None or b"x-mcp-header" not in definition.offered:
             return
-        schema = jsonrpc.members(definition.raw).get("inputSchema", b"null")
+        schema = jsonrpc.members(definition.offered).get("inputSchema", b"null")
         try:
             paths = headers.mirrored_paths(msgspec.json.decode(schema))
             arguments = msgspec.json.decode(request.params.get("arguments") or b"{}")

@@ -2,7 +2,9 @@
 
 import msgspec
 
-DEFINITION_KINDS = ("tool", "prompt", "resource", "template", "instructions")
+from callgate.model.finding import rank
+
+DEFINITION_KINDS = ("tool", "prompt", "resource", "template", "instructions", "server")
 
 PENDING_REVIEW = "pending_review"
 TRUSTED = "trusted"
@@ -19,7 +21,7 @@ class Observed(msgspec.Struct, frozen=True):
     """
 
     kind: str
-    name: str  # tool or prompt name, resource URI, URI template, or "" for instructions
+    name: str  # tool or prompt name, resource URI, URI template, or "" for instructions and the server itself
     raw: bytes
     core: str
     full: str
@@ -54,9 +56,40 @@ class Definition(msgspec.Struct, frozen=True):
     first_seen: float = 0.0
     last_seen: float = 0.0
     listed: bool = True  # the last complete observation of its kind named it
+    approved_by: str = ""  # `review` or `trust_on_first_use`; "" while nothing is approved
+    pinned: bytes | None = None  # the approved content, while agents get it in place of `raw` (promise 2, `pin`)
+    worst: str = ""  # severity of the worst finding in the current content, "" without any
+    risk: str = ""  # the same of the findings that nobody has acknowledged
+    scanned: str = ""  # version of the scanner's rules that looked at the current content
+    renamed_from: str | None = None  # row id of what had this body under another name
+    seconded_full: str | None = None  # hash that a first reviewer approved, where two are needed
+    seconded_by: str | None = None
     revision: int = 0
 
     @property
     def callable(self) -> bool:
-        """Promise 2: trusted, and exactly what the reviewer approved is what was last seen, and is still offered."""
-        return self.status == TRUSTED and self.approved_full == self.full and self.listed and not self.quarantined
+        """Promise 2: exactly what was approved is what was last seen and is still offered; or, of a pinned tool, only
+        texts changed, and agents still get the approved ones."""
+        if not self.listed or self.quarantined:
+            return False
+        if self.status == TRUSTED:
+            return self.approved_full == self.full
+        return self.status == DRIFT_DETECTED and self.pinned is not None
+
+    @property
+    def usable(self) -> bool:
+        """Whether a prompt, resource, template or instructions may be shown: these need no approval, but what changed
+        after one is held back, and so is what has a high finding that nobody has acknowledged."""
+        if not self.listed or self.quarantined or self.status in (BLOCKED, DRIFT_DETECTED, REMOVED):
+            return False
+        return self.status == TRUSTED or rank(self.risk) < rank("high")
+
+    @property
+    def offered(self) -> bytes:
+        """The content that agents get."""
+        return self.raw if self.pinned is None else self.pinned
+
+    @property
+    def fingerprint(self) -> str:
+        """The full hash of what agents get."""
+        return self.full if self.pinned is None else self.approved_full or self.full

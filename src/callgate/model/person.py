@@ -2,6 +2,8 @@
 
 import msgspec
 
+REVIEWING = frozenset({"reviewer", "admin"})  # roles whose approval counts
+
 
 class Person(msgspec.Struct, frozen=True):
     """Who is accountable for a call. `email` is lower-case and unique in the tenant. Times: seconds since 1970."""

@@ -3,6 +3,8 @@
 import msgspec
 
 KINDS = ("http", "sse", "stdio")
+REVIEW, TRUST_ON_FIRST_USE, PIN = "review", "trust_on_first_use", "pin"
+REVIEW_MODES = (REVIEW, TRUST_ON_FIRST_USE, PIN)
 AUTH_MODES = ("none", "shared")  # on_behalf_of and own_token come with identity
 
 
@@ -37,6 +39,8 @@ class Upstream(msgspec.Struct, frozen=True):
     enabled: bool = True
     identity: str = ""
     timeout_s: float = 300.0  # a call without any sign of life for so long is given up
+    review: str = REVIEW  # how its definitions come to be trusted: one of REVIEW_MODES
+    trust_below: str = "medium"  # trust_on_first_use: only without a finding of this severity or worse
     revision: int = 0
 
 

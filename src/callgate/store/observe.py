@@ -1,40 +1,55 @@
 """A complete observation of one upstream becomes rows of the catalogue, in one transaction.
 
 Fail closed: an observation that lost the race is `conflict` and changes nothing; a list that could not be had leaves
-its definitions as they were; a definition that vanished is judged by the transition like any other.
+its definitions as they were; what was not scanned by the rules of now is `conflict` too, and looked at again.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Mapping
 
 import msgspec
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, update
 
-from callgate import ids
+from callgate import clock, ids
 from callgate.errors import Refused
+from callgate.fingerprints.canonical import body
+from callgate.fingerprints.states import OBSERVATION, Review, Step, first_sight, seen_again, vanished
 from callgate.model.definition import Definition, Observation, Observed
+from callgate.model.event import Change
+from callgate.model.finding import worst
 from callgate.model.upstream import UpstreamState
+from callgate.store import audit, findings, history, states
 from callgate.store import definitions as catalogue
-from callgate.store import states, upstreams
-from callgate.store.rows import chunks, live
-from callgate.store.schema import definition_versions, definitions, key_of, public_names
+from callgate.store.history import Transition
+from callgate.store.naming import NAMED, with_public_names
+from callgate.store.rows import chunks
+from callgate.store.schema import definition_versions, definitions, key_of
 from callgate.store.unit import Unit
 from callgate.store.upsert import insert_or
-from callgate.wire import names
 
-Transition = Callable[[Definition | None, Observed | None], str]
-"""(what is known, what was just seen) → the new status; one of the two is never None."""
+_OBSERVED = (
+    "status", "raw", "core", "full", "quarantined", "last_seen", "listed", "approved_full", "approved_by", "pinned",
+    "worst", "risk", "scanned", "renamed_from", "revision",
+)  # fmt: skip
+AUDITED = ("trust_on_first_use", "pinned", "unpinned")  # causes that are the named exceptions of promise 2
+Key = tuple[str, str]  # kind and name
 
-_NAMED = ("tool", "prompt")  # the kinds whose public names are prefixed and unique
+
+class _Moved(msgspec.Struct, frozen=True):
+    """One definition before (None = not known yet) and after, and why."""
+
+    before: Definition | None
+    after: Definition
+    cause: str
 
 
 async def observe(
-    unit: Unit, observation: Observation, facts: UpstreamState, expected: int, transition: Transition
+    unit: Unit, observation: Observation, facts: UpstreamState, expected: int, review: Review
 ) -> tuple[Definition, ...]:
     """Apply an observation; returns the definitions that changed, in their new form.
 
     `facts` is the state to write (its `observation` number is set here), `expected` the number of the observation it
-    follows. Raises `Refused("conflict")` when another observation came first or the upstream is gone.
+    follows. Raises `Refused("conflict")` when another observation came first, the upstream is gone, or something new
+    comes without its scan.
     """
     current = await states.get(unit, observation.upstream)
     # the compare-and-set comes first: on PostgreSQL it also serialises two owners
@@ -42,159 +57,176 @@ async def observe(
     before = current.observed_at if current is not None else observation.seen_at
     known = {(item.kind, item.name): item for item in await catalogue.of_upstream(unit, observation.upstream)}
     observation = _once_each(observation)
-    changed = [
-        *_changed(known, observation, transition),
-        *_vanished(known, observation, transition, before),
+    moved = [
+        *await _changed(unit, known, observation, review),
+        *_vanished(known, observation, before),
     ]
-    fresh = _fresh(unit, known, observation, transition)
-    if not changed and not fresh:
+    moved += await _fresh(unit, known, observation, review)
+    if not moved:
         return ()
+    weights = await _scanned(unit, moved, observation, review)
     revision = await unit.bump(catalogue.AGGREGATE)
-    changed = [msgspec.structs.replace(item, revision=revision) for item in changed]
-    fresh = [msgspec.structs.replace(item, revision=revision) for item in fresh]
-    fresh = await _with_public_names(unit, observation.upstream, fresh)
+    done = [_weighed(one, weights, review, revision) for one in moved]
+    await _write(unit, done, observation)
+    return tuple(one.after for one in done)
+
+
+async def _write(unit: Unit, moved: list[_Moved], observation: Observation) -> None:
+    fresh = [one.after for one in moved if one.before is None]
+    changed = [one.after for one in moved if one.before is not None]
     await _insert(unit, fresh)
     await _update(unit, changed)
     await _keep_versions(unit, [item for item in (*fresh, *changed) if item.last_seen == observation.seen_at])
-    return (*fresh, *changed)
+    steps = [
+        Transition(
+            one.after.id, observation.seen_at, OBSERVATION, one.cause, one.before.status if one.before else "",
+            one.after.status, one.after.full,
+        )
+        for one in moved
+        if one.cause
+    ]  # fmt: skip
+    await history.append(unit, steps)
+    await audit.append(unit, *_exceptions(unit, moved))
+
+
+def _exceptions(unit: Unit, moved: list[_Moved]) -> list[Change]:
+    """What the named exceptions of promise 2 did, for the audit."""
+    now = clock.now_us()
+    return [
+        Change(
+            ids.new_id("chg"), now, unit.tenant, "gateway", f"tools.{one.cause}", one.after.id,
+            one.after.approved_full or "", one.after.full,
+        )
+        for one in moved
+        if one.cause in AUDITED
+    ]  # fmt: skip
 
 
 def _once_each(seen: Observation) -> Observation:
     """The observation with the first of each (kind, name); an upstream that lists one twice gets no second row."""
-    first: dict[tuple[str, str], Observed] = {}
+    first: dict[Key, Observed] = {}
     for item in seen.definitions:
         first.setdefault((item.kind, item.name), item)
     return msgspec.structs.replace(seen, definitions=tuple(first.values()))
 
 
-def _changed(known: dict[tuple[str, str], Definition], seen: Observation, transition: Transition) -> list[Definition]:
+async def _changed(
+    unit: Unit, known: Mapping[Key, Definition], seen: Observation, review: Review
+) -> list[_Moved]:  # fmt: skip
+    approved = await _approved_contents(unit, known, seen)
     found = []
     for item in seen.definitions:
         current = known.get((item.kind, item.name))
         if current is None:
             continue
-        status = transition(current, item)
+        step = seen_again(current, item, review.terms, approved.get(current.id))
         content = {"raw": item.raw, "core": item.core, "full": item.full, "quarantined": item.quarantined}
-        same = status == current.status and (current.full, current.quarantined) == (item.full, item.quarantined)
-        if not same or not current.listed:
-            changes = {"status": status, "last_seen": seen.seen_at, "listed": True, **content}
-            found.append(msgspec.structs.replace(current, **changes))
+        after = _stepped(current, step, listed=True, last_seen=seen.seen_at, **content)
+        same = step.status == current.status and not step.cause and current.scanned == review.version
+        if not same:
+            found.append(_Moved(current, after, step.cause))
     return found
 
 
-def _vanished(
-    known: dict[tuple[str, str], Definition], seen: Observation, transition: Transition, before: float
-) -> list[Definition]:
+async def _approved_contents(unit: Unit, known: Mapping[Key, Definition], seen: Observation) -> dict[str, bytes]:
+    """The approved contents of tools that are about to be something else: what `pin` would go on showing."""
+    found: dict[str, bytes] = {}
+    older: dict[str, str] = {}
+    for item in seen.definitions:
+        current = known.get((item.kind, item.name))
+        if current is None or current.approved_full is None or current.approved_full == item.full:
+            continue
+        if current.approved_full == current.full:
+            found[current.id] = current.raw
+        else:
+            older[current.id] = current.approved_full
+    return found | await catalogue.contents(unit, older)
+
+
+def _vanished(known: Mapping[Key, Definition], seen: Observation, before: float) -> list[_Moved]:
     listed = {(item.kind, item.name) for item in seen.definitions}
     found = []
     for key, current in known.items():
         if key in listed or current.kind in seen.unlisted:
             continue
-        status = transition(current, None)
-        if status != current.status or current.listed:
-            found.append(msgspec.structs.replace(current, status=status, last_seen=before, listed=False))
+        step = vanished(current)
+        if step.cause:
+            found.append(_Moved(current, _stepped(current, step, listed=False, last_seen=before), step.cause))
     return found
 
 
-def _fresh(
-    unit: Unit, known: dict[tuple[str, str], Definition], seen: Observation, transition: Transition
-) -> list[Definition]:
-    return [
-        Definition(
+def _stepped(current: Definition, step: Step, **values: object) -> Definition:
+    return msgspec.structs.replace(
+        current, status=step.status, approved_full=step.approved_full, approved_by=step.approved_by,
+        pinned=step.pinned, **values,
+    )  # fmt: skip
+
+
+async def _fresh(unit: Unit, known: Mapping[Key, Definition], seen: Observation, review: Review) -> list[_Moved]:
+    """Definitions that nobody knew, each with its public name and, if it was renamed, what it was before."""
+    new = [item for item in seen.definitions if (item.kind, item.name) not in known]
+    bodies = _bodies(known, seen) if new else {}
+    found = []
+    for item in new:
+        step = first_sight(item, review.terms, worst(review.scans.get((item.kind, item.name), ())))
+        earlier = bodies.get((item.kind, body(item.kind, item.raw) or "")) if bodies else None
+        fresh = Definition(
             id=ids.new_id("def"), tenant=unit.tenant, upstream=seen.upstream, kind=item.kind, name=item.name,
-            public_name=item.name, status=transition(None, item), raw=item.raw, core=item.core, full=item.full,
-            quarantined=item.quarantined, first_seen=seen.seen_at, last_seen=seen.seen_at,
-        )
-        for item in seen.definitions
-        if (item.kind, item.name) not in known
-    ]  # fmt: skip
+            public_name=item.name, status=step.status, raw=item.raw, core=item.core, full=item.full,
+            approved_full=step.approved_full, approved_by=step.approved_by, quarantined=item.quarantined,
+            first_seen=seen.seen_at, last_seen=seen.seen_at, renamed_from=earlier,
+        )  # fmt: skip
+        found.append((fresh, "renamed" if earlier is not None and step.cause == "appeared" else step.cause))
+    named = await with_public_names(unit, seen.upstream, [fresh for fresh, _ in found])
+    return [_Moved(None, fresh, cause) for fresh, (_, cause) in zip(named, found, strict=True)]
 
 
-# -- public names ----------------------------------------------------------------------------------------------------
+def _bodies(known: Mapping[Key, Definition], seen: Observation) -> dict[tuple[str, str], str]:
+    """(kind, body) → row id of what is offered no longer: it may have got another name."""
+    listed = {(item.kind, item.name) for item in seen.definitions}
+    gone = (
+        current
+        for key, current in known.items()
+        if key not in listed and current.kind in NAMED and current.kind not in seen.unlisted
+    )
+    bodies = ((current, body(current.kind, current.raw)) for current in gone)
+    return {(current.kind, text): current.id for current, text in bodies if text is not None}
 
 
-def _owner(upstream_name: str, name: str) -> str:
-    return key_of(f"{upstream_name}\0{name}")
+# -- scans -------------------------------------------------------------------------------------------------------------
 
 
-async def _with_public_names(unit: Unit, upstream_id: str, fresh: list[Definition]) -> list[Definition]:
-    """Give each new tool and prompt its public name: the one it had before, else the best that nobody ever had."""
-    named = [item for item in fresh if item.kind in _NAMED]
-    if not named:
-        return fresh
-    upstream = await _upstream_name(unit, upstream_id)
-    given: dict[str, str] = {}
-    for kind in _NAMED:
-        of_kind = [item for item in named if item.kind == kind]
-        given |= await _reserve(unit, kind, {item.id: (upstream, item.name) for item in of_kind})
-    return [msgspec.structs.replace(item, public_name=given.get(item.id, item.public_name)) for item in fresh]
+async def _scanned(
+    unit: Unit, moved: list[_Moved], seen: Observation, review: Review
+) -> dict[str, findings.Weight]:  # fmt: skip
+    """Write what was seen in every content that is new or was scanned by other rules; what each weighs."""
+    if not review.version:
+        return {}
+    scans = []
+    for one in moved:
+        if not one.after.listed or _is_scanned(one, review):
+            continue
+        found = review.scans.get((one.after.kind, one.after.name))
+        if found is None:
+            raise Refused("conflict", "A definition changed during the look.")
+        scans.append(findings.Scanned(one.after.id, one.after.full, tuple(found)))
+    return await findings.replace(unit, scans, seen.seen_at)
 
 
-async def _upstream_name(unit: Unit, upstream_id: str) -> str:
-    return (await upstreams.names_of(unit, [upstream_id]))[upstream_id]
+def _is_scanned(one: _Moved, review: Review) -> bool:
+    same = one.before is not None and one.before.full == one.after.full and one.before.raw == one.after.raw
+    return same and one.after.scanned == review.version
 
 
-async def _reserve(unit: Unit, kind: str, wanted: dict[str, tuple[str, str]]) -> dict[str, str]:
-    """Definition id → public name. Names are reserved by insert-if-absent, in rounds, until each has one."""
-    given: dict[str, str] = {}
-    offset = 0
-    while len(given) < len(wanted):
-        ask = {key: _candidate(*pair, offset) for key, pair in wanted.items() if key not in given}
-        taken = await _live_public_names(unit, kind, ask.values())
-        rows = [
-            {
-                "tenant": unit.tenant, "kind": kind, "folded": names.folded(name), "public_name": name,
-                "owner": _owner(*wanted[key]),
-            }
-            for key, name in ask.items()
-        ]  # fmt: skip
-        await _insert_absent(unit, rows)
-        owners = await _owners(unit, kind, [row["folded"] for row in rows])
-        for key, name in ask.items():
-            mine = owners.get(names.folded(name)) == (name, _owner(*wanted[key]))
-            if mine and key_of(name) not in taken:
-                given[key] = name
-        offset += 1
-    return given
-
-
-def _candidate(upstream: str, name: str, offset: int) -> str:
-    found = next(islice(names.candidates(upstream, name), offset, None), None)
-    if found is None:
-        raise Refused("conflict", "No public name is left for a definition of this upstream.")
-    return found
-
-
-async def _live_public_names(unit: Unit, kind: str, wanted: Iterable[str]) -> set[str]:
-    found: set[str] = set()
-    for chunk in chunks(key_of(name) for name in wanted):
-        statement = select(definitions.c.public_key).where(
-            definitions.c.tenant == unit.tenant,
-            definitions.c.kind == kind,
-            definitions.c.public_key.in_(chunk),
-            live(definitions),
-        )
-        found.update((await unit.execute(statement)).scalars())
-    return found
-
-
-async def _owners(unit: Unit, kind: str, folded: Sequence[str]) -> dict[str, tuple[str, str]]:
-    found: dict[str, tuple[str, str]] = {}
-    table = public_names.c
-    for chunk in chunks(folded):
-        statement = select(table.folded, table.public_name, table.owner).where(
-            table.tenant == unit.tenant, table.kind == kind, table.folded.in_(chunk)
-        )
-        found.update({name: (public, owner) for name, public, owner in await unit.execute(statement)})
-    return found
+def _weighed(one: _Moved, weights: Mapping[str, findings.Weight], review: Review, revision: int) -> _Moved:
+    weight = weights.get(one.after.id)
+    values: dict[str, object] = {"revision": revision}
+    if weight is not None:
+        values |= {"worst": weight.worst, "risk": weight.risk, "scanned": review.version}
+    return msgspec.structs.replace(one, after=msgspec.structs.replace(one.after, **values))
 
 
 # -- rows --------------------------------------------------------------------------------------------------------------
-
-
-async def _insert_absent(unit: Unit, rows: list[dict[str, str]]) -> None:
-    for chunk in chunks(rows):
-        await unit.execute(insert_or(unit.postgresql, public_names).on_conflict_do_nothing(), chunk)
 
 
 async def _insert(unit: Unit, fresh: list[Definition]) -> None:
@@ -207,11 +239,10 @@ async def _insert(unit: Unit, fresh: list[Definition]) -> None:
 
 
 async def _update(unit: Unit, changed: list[Definition]) -> None:
-    columns = ("status", "raw", "core", "full", "quarantined", "last_seen", "listed", "revision")
     statement = update(definitions).where(definitions.c.tenant == unit.tenant, definitions.c.id == bindparam("row"))
-    statement = statement.values({name: bindparam(f"new_{name}") for name in columns})
+    statement = statement.values({name: bindparam(f"new_{name}") for name in _OBSERVED})
     for chunk in chunks(changed):
-        values = [{"row": item.id} | {f"new_{name}": getattr(item, name) for name in columns} for item in chunk]
+        values = [{"row": item.id} | {f"new_{name}": getattr(item, name) for name in _OBSERVED} for item in chunk]
         await unit.execute(statement, values)
 
 

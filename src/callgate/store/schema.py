@@ -62,6 +62,10 @@ def _deleted() -> Column[bool]:
     return Column("deleted", Boolean, nullable=False, server_default=text("false"))
 
 
+def _added(name: str, default: str = "") -> Column[str]:
+    return Column(name, Text, nullable=False, server_default=text(f"'{default}'"))
+
+
 def _live_index(name: str, *columns: str) -> Index:
     return Index(name, *columns, unique=True, sqlite_where=text(LIVE), postgresql_where=text(LIVE))
 
@@ -136,6 +140,8 @@ upstreams = Table(
     Column("enabled", Boolean, nullable=False),
     Column("identity", Text, nullable=False),
     Column("timeout_s", Double, nullable=False),
+    _added("review", "review"),
+    _added("trust_below", "medium"),
     _revision(),
     _deleted(),
     _live_index("upstreams_name", "tenant", "name"),
@@ -182,6 +188,14 @@ definitions = Table(
     Column("first_seen", Double, nullable=False),
     Column("last_seen", Double, nullable=False),
     Column("listed", Boolean, nullable=False),  # by the last observation: a blocked one may have vanished
+    _added("approved_by"),  # review | trust_on_first_use
+    _added("worst"),  # severity of the worst finding in the current content
+    _added("risk"),  # the same of those that nobody has acknowledged
+    _added("scanned"),  # version of the scanner's rules that looked at it
+    Column("pinned", LargeBinary),  # the approved content, while agents get it in place of the current one
+    Column("renamed_from", Text),  # row id of the definition that had this body under another name
+    Column("seconded_full", Text),  # hash that a first reviewer approved, where two are needed
+    Column("seconded_by", Text),
     _revision(),
     _deleted(),
     _live_index("definitions_name", "tenant", "upstream", "kind", "name_key"),
@@ -201,6 +215,43 @@ definition_versions = Table(  # every content a definition ever had, once
     Column("first_seen", Double, nullable=False),
     Column("last_seen", Double, nullable=False),  # when it last became the current one
 )
+
+findings = Table(  # what the scanner saw in one content of a definition
+    "findings",
+    metadata,
+    _tenant(),
+    Column("definition", Text, primary_key=True),
+    Column("full", Text, primary_key=True),
+    Column("key", Text, primary_key=True),  # of rule, version and place: what an acknowledgement is bound to
+    Column("rule", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("class", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("content", LargeBinary, nullable=False),  # JSON of model.finding.Finding
+    Column("raised", Double, nullable=False),
+    Column("acked_by", Text),
+    Column("acked_at", Double),
+    Column("note", Text, nullable=False),
+)
+
+transitions = Table(  # every change of a definition's status, and of what it says
+    "transitions",
+    metadata,
+    _tenant(),
+    _id(),
+    Column("definition", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("actor", Text, nullable=False),  # person row id, `operator:<uid>`, or `observation`
+    Column("cause", Text, nullable=False),
+    Column("before", Text, nullable=False),
+    Column("after", Text, nullable=False),
+    Column("full", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Index("transitions_definition", "tenant", "definition", "at"),
+)
+
+# what a tenant has chosen; no row = the defaults
+options = Table("options", metadata, _tenant(), Column("two_person_review", Boolean, nullable=False))
 
 public_names = Table(  # never deleted: a public name is never given to another tool
     "public_names",

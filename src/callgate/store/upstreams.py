@@ -16,7 +16,7 @@ AGGREGATE = "upstreams"
 _stdio = msgspec.json.Decoder(Stdio).decode
 _PLAIN = (
     "name", "kind", "url", "auth_mode", "secret_id", "auth_header", "auth_scheme", "allow_private", "enabled",
-    "identity", "timeout_s",
+    "identity", "timeout_s", "review", "trust_below",
 )  # fmt: skip
 
 

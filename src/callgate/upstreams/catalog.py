@@ -12,10 +12,11 @@ from typing import Protocol
 from callgate import clock
 from callgate.errors import Refused
 from callgate.fingerprints.canonical import fingerprint
-from callgate.fingerprints.states import next_status
+from callgate.fingerprints.states import Review, Terms, seen_again, vanished
 from callgate.fleet.sync import Fleet
-from callgate.model.definition import Definition, Observation, Observed
-from callgate.model.upstream import Upstream, UpstreamState
+from callgate.model.definition import DRIFT_DETECTED, Definition, Observation, Observed
+from callgate.model.finding import Finding
+from callgate.model.upstream import PIN, Upstream, UpstreamState
 from callgate.store import revisions, states, upstreams
 from callgate.store.engine import Database
 from callgate.store.observe import observe
@@ -43,13 +44,25 @@ class Observer(Protocol):
     async def forget(self, upstream_id: str) -> None: ...
 
 
+class Scanner(Protocol):
+    """What discovery needs of the scanner (`scans.Scans`)."""
+
+    @property
+    def version(self) -> str: ...
+
+    async def scan(
+        self, tenant: str, upstream: Upstream, items: tuple[Observed, ...], known: Known
+    ) -> Mapping[tuple[str, str], tuple[Finding, ...]]: ...
+
+
 class Catalog:
     """Looks at upstreams and writes down what it saw."""
 
-    def __init__(self, db: Database, fleet: Fleet, observer: Observer) -> None:
+    def __init__(self, db: Database, fleet: Fleet, observer: Observer, scanner: Scanner) -> None:
         self._db = db
         self._fleet = fleet
         self._observer = observer
+        self._scanner = scanner
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._running: dict[tuple[str, int], asyncio.Task[UpstreamState]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -116,8 +129,15 @@ class Catalog:
 
     async def _write(self, upstream: Upstream, found: Facts, expected: int) -> None:
         known, revision = self._known(upstream)
-        observation, unchanged = await asyncio.to_thread(_compared, upstream.id, found, clock.now(), known)
+        version = self._scanner.version
+        terms = Terms(upstream.review, upstream.trust_below)
+        observation = await asyncio.to_thread(observed, upstream, found, clock.now(), known)
+        unchanged = await asyncio.to_thread(says_nothing_new, known, observation, terms, version)
         facts = _facts(upstream.id, found, observation.seen_at)
+        review = Review(terms, version)
+        if not unchanged:
+            items = tuple(item for item in observation.definitions if _to_scan(known, item, version))
+            review = Review(terms, version, await self._scanner.scan(upstream.tenant, upstream, items, known))
         async with self._db.unit(upstream.tenant) as unit:
             current = await upstreams.get(unit, upstream.id)
             if current is None or current.identity != upstream.identity:
@@ -125,7 +145,7 @@ class Catalog:
             if unchanged and (await revisions.of_tenant(unit)).get("definitions", 0) == revision:
                 await states.advance(unit, facts, expected)  # spares reading thousands of rows to change none
             else:
-                await observe(unit, observation, facts, expected, next_status)
+                await observe(unit, observation, facts, expected, review)
 
     def _known(self, upstream: Upstream) -> tuple[Known, int]:
         """The upstream's definitions as this replica has them, and at which revision."""
@@ -145,21 +165,29 @@ class Catalog:
             _log.warning("state not written", upstream_id=upstream.id, code=error.code)
 
 
-def _compared(upstream_id: str, found: Facts, at: float, known: Known) -> tuple[Observation, bool]:
-    observation = observed(upstream_id, found, at, known)
-    return observation, says_nothing_new(known, observation)
-
-
-def observed(upstream_id: str, found: Facts, at: float, known: Known) -> Observation:
+def observed(upstream: Upstream, found: Facts, at: float, known: Known) -> Observation:
     """An observation out of raw lists: every definition with its hashes, `at` seconds since 1970. Pure.
 
-    What is known with the same bytes has the same hashes and is not hashed again.
+    What is known with the same bytes has the same hashes and is not hashed again. What the server says of itself is two
+    definitions more: its instructions, and its identity.
     """
-    items = found.items
+    items = (*found.items, Item("server", "", _identity(upstream, found)))
     if found.instructions:
         items = (*items, Item("instructions", "", jsonrpc.encoded(found.instructions)))
     definitions = tuple(_hashed(item, known.get((item.kind, item.name))) for item in items)
-    return Observation(upstream_id, definitions, at, tuple(sorted(found.unlisted)))
+    return Observation(upstream.id, definitions, at, tuple(sorted(found.unlisted)))
+
+
+def _identity(upstream: Upstream, found: Facts) -> bytes:
+    """Who answers: what the server calls itself, and the hash of its URL or command line."""
+    facts = {"name": found.server_name, "version": found.server_version, "identity": upstream.identity}
+    return jsonrpc.joined({name: jsonrpc.encoded(value) for name, value in facts.items()})
+
+
+def _to_scan(known: Known, item: Observed, version: str) -> bool:
+    """Whether an item is new, changed, or was scanned by other rules."""
+    current = known.get((item.kind, item.name))
+    return current is None or current.raw != item.raw or current.scanned != version
 
 
 def _hashed(item: Item, known: Definition | None) -> Observed:
@@ -168,21 +196,23 @@ def _hashed(item: Item, known: Definition | None) -> Observed:
     return Observed(item.kind, item.name, known.raw, known.core, known.full, known.quarantined)
 
 
-def says_nothing_new(known: Known, seen: Observation) -> bool:
+def says_nothing_new(known: Known, seen: Observation, terms: Terms, version: str) -> bool:
     """Whether an observation would leave every definition as it is. Pure."""
     for item in seen.definitions:
         current = known.get((item.kind, item.name))
-        if current is None or not current.listed or current.raw != item.raw:
+        if current is None or not current.listed or _to_scan(known, item, version):
             return False
-        if next_status(current, item) != current.status:
+        # a pin is judged with the approved content at hand, which only the store has
+        if seen_again(current, item, terms, current.pinned).cause or (terms.mode == PIN and _unpinned(current)):
             return False
     listed = {(item.kind, item.name) for item in seen.definitions}
     return all(
-        key in listed
-        or current.kind in seen.unlisted
-        or (not current.listed and next_status(current, None) == current.status)
-        for key, current in known.items()
+        key in listed or current.kind in seen.unlisted or not vanished(current).cause for key, current in known.items()
     )
+
+
+def _unpinned(current: Definition) -> bool:
+    return current.status == DRIFT_DETECTED and current.pinned is None
 
 
 def _facts(upstream_id: str, found: Facts, at: float) -> UpstreamState:

@@ -21,7 +21,7 @@ from callgate.fleet.sync import Fleet
 from callgate.model.upstream import Upstream, UpstreamState
 from callgate.store.engine import Database
 from callgate.telemetry.logs import get_logger
-from callgate.upstreams.catalog import Catalog, Observer
+from callgate.upstreams.catalog import Catalog, Observer, Scanner
 from callgate.upstreams.ownership import LEASE_SECONDS, Ownership
 
 WAIT_SECONDS = 90.0  # how long `refresh` waits for an owner on another replica
@@ -73,13 +73,15 @@ class _Post:
 class Discovery:
     """The observer of one replica: follows the upstreams whose lease it holds."""
 
-    def __init__(self, db: Database, fleet: Fleet, mail: Mail, upstreams: Observer, interval: float) -> None:
+    def __init__(
+        self, db: Database, fleet: Fleet, mail: Mail, upstreams: Observer, scanner: Scanner, *, interval: float
+    ) -> None:  # fmt: skip
         self._db = db
         self._fleet = fleet
         self._mail = mail
         self._upstreams = upstreams
         self._interval = interval
-        self._catalog = Catalog(db, fleet, upstreams)
+        self._catalog = Catalog(db, fleet, upstreams, scanner)
         self._ownership = Ownership(db, fleet.replica)
         self._posts: dict[str, _Post] = {}
         self._moved = asyncio.Event()

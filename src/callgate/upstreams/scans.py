@@ -1,0 +1,108 @@
+"""Scanning definitions off the event loop, with the catalogue of the whole tenant at hand.
+
+The scanner itself is pure (`callgate.scanner`); here it gets what it looks at, in pieces, so that thousands of
+definitions hold nothing up. Fail closed: an error in the scanner fails the look, and nothing new becomes known.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
+
+import msgspec
+
+from callgate import clock
+from callgate.fleet.sync import Fleet
+from callgate.model.definition import Definition, Observed
+from callgate.model.finding import Finding
+from callgate.model.upstream import Upstream
+from callgate.scanner.engine import RULES_VERSION, scan
+from callgate.store import definitions, findings
+from callgate.store.engine import Database
+from callgate.store.findings import Kept, Scanned
+from callgate.store.unit import Unit
+
+_PIECE = 20  # definitions scanned before the loop gets its turn
+_WRITTEN = 200  # definitions written in one transaction
+T = TypeVar("T")
+Key = tuple[str, str]  # kind and name
+Found = dict[Key, tuple[Finding, ...]]
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a rescan saw: how many definitions it looked at, what nobody had seen before, and how much is gone."""
+
+    scanned: int
+    raised: tuple[Kept, ...]
+    gone: int
+
+
+class Scans:
+    """The scanner of one replica."""
+
+    version = RULES_VERSION
+
+    def __init__(self, db: Database, fleet: Fleet) -> None:
+        self._db = db
+        self._fleet = fleet
+
+    async def scan(
+        self, tenant: str, upstream: Upstream, items: Iterable[Observed], known: Mapping[Key, Definition]
+    ) -> Found:
+        """What is in each of these definitions of one upstream, by (kind, name)."""
+        found: Found = {}
+        for piece in _pieces(items):
+            found.update(await asyncio.to_thread(_scanned, piece))
+        return found
+
+    async def rescan(self, tenant: str, *, only_old: bool = False) -> Report:
+        """Look again at everything that is known of a tenant, or only at what other rules have looked at.
+
+        Raises `Refused("store_unavailable")`.
+        """
+        view = self._fleet.view(tenant)
+        wanted = [one for one in view.definitions.values() if not only_old or one.scanned != self.version]
+        report = Report(0, (), 0)
+        for start in range(0, len(wanted), _WRITTEN):
+            part = wanted[start : start + _WRITTEN]
+            seen: dict[str, tuple[Finding, ...]] = {}
+            for piece in _pieces(part):
+                seen.update(await asyncio.to_thread(_rescanned, piece))
+            async with self._db.unit(tenant) as unit:
+                report = _sum(report, await _keep(unit, part, seen, self.version))
+        await self._fleet.refresh_now(tenant)
+        return report
+
+
+def _pieces(items: Iterable[T]) -> Iterator[list[T]]:
+    everything = list(items)
+    return (everything[start : start + _PIECE] for start in range(0, len(everything), _PIECE))
+
+
+def _scanned(items: list[Observed]) -> Found:
+    return {(item.kind, item.name): scan(item.kind, item.raw) for item in items}
+
+
+def _rescanned(items: list[Definition]) -> dict[str, tuple[Finding, ...]]:
+    return {item.id: scan(item.kind, item.raw) for item in items}
+
+
+async def _keep(
+    unit: Unit, part: list[Definition], seen: Mapping[str, tuple[Finding, ...]], version: str
+) -> Report:  # fmt: skip
+    """Write what a rescan saw of the contents that are still the current ones."""
+    now = {one.id: one for one in await definitions.some(unit, [one.id for one in part])}
+    current = [one for one in part if one.id in now and now[one.id].full == one.full]
+    contents = {one.id: one.full for one in current}
+    before = await findings.of_contents(unit, contents)
+    scans = [Scanned(one.id, one.full, seen[one.id]) for one in current]
+    weights = await findings.replace(unit, scans, clock.now())
+    await findings.weigh(unit, weights, version)
+    after = await findings.of_contents(unit, contents)
+    known = {kept.key for kinds in before.values() for kept in kinds}
+    there = {kept.key for kinds in after.values() for kept in kinds}
+    raised = tuple(kept for kinds in after.values() for kept in kinds if kept.key not in known)
+    return Report(len(current), raised, len(known - there))
+
+
+def _sum(one: Report, other: Report) -> Report:
+    return Report(one.scanned + other.scanned, one.raised + other.raised, one.gone + other.gone)
