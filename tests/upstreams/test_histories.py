@@ -1,10 +1,12 @@
 """Promise 2 over random histories of upstreams and reviewers, on a real store: a tool is callable only while the last
-complete observation lists exactly what a reviewer approved, and for no other reason."""
+complete observation lists exactly what was approved, or differs from it in nothing but texts and the upstream is set to
+`pin`; agents get the approved content in either case. Without a reviewer only `trust_on_first_use` approves."""
 
 import asyncio
 import functools
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +18,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from callgate.errors import Refused
 from callgate.fleet.sync import Fleet
-from callgate.model.definition import BLOCKED, PENDING_REVIEW, REMOVED, TRUSTED, Definition
-from callgate.model.upstream import Upstream
+from callgate.model.definition import BLOCKED, PENDING_REVIEW, REMOVED, TRUSTED, Definition, Observed
+from callgate.model.finding import Finding
+from callgate.model.upstream import PIN, REVIEW_MODES, TRUST_ON_FIRST_USE, Upstream
 from callgate.store import definitions, reviews, tenants, upstreams
 from callgate.store.engine import Database
 from callgate.upstreams.catalog import Catalog
@@ -26,9 +29,24 @@ from tests.support.observed import Shelf, facts
 from tests.support.replicas import add_upstream, new_fleet
 from tests.support.reviewing import OPERATOR, NoScanner
 
+Key = tuple[str, str]
 NAMES = ("read", "write", "read twice")
-CONTENTS = (b'{"name":"x"}', b'{"name":"x","description":"y"}', b'{"name":"x","name":"x"}')  # the last is quarantined
-ODD = CONTENTS[2]
+PLAIN, TEXT = b'{"name":"x"}', b'{"name":"x","description":"y"}'  # they differ in texts alone
+SUSPECT = b'{"name":"x","inputSchema":{"description":"suspect"}}'  # the scanner sees something in it
+ODD = b'{"name":"x","name":"x"}'  # quarantined
+CONTENTS = (PLAIN, TEXT, SUSPECT, ODD)
+
+
+class Suspicious(NoScanner):
+    """Sees something in one of the contents."""
+
+    version = "1"
+
+    async def scan(
+        self, tenant: str, upstream: Upstream, items: tuple[Observed, ...], known: Mapping[Key, Definition]
+    ) -> Mapping[Key, tuple[Finding, ...]]:
+        saw = (Finding("test.suspect", 1, "instruction_override", "medium", "", 0, 1),)
+        return {(item.kind, item.name): saw if item.raw == SUSPECT else () for item in items}
 
 
 @dataclass
@@ -38,12 +56,23 @@ class Expected:
     listed: bytes | None = None
     approved: bytes | None = None
     blocked: bool = False
+    pinned: bool = False
 
     @property
-    def callable(self) -> bool:
+    def trusted(self) -> bool:
         if self.approved is None or self.blocked:
             return False
         return self.listed == self.approved and self.listed != ODD
+
+    @property
+    def callable(self) -> bool:
+        return self.trusted or self.pinned
+
+    def is_seen(self, listed: bytes | None, mode: str) -> None:
+        """What a complete look makes of it."""
+        self.listed = listed
+        texts_only = {listed, self.approved} == {PLAIN, TEXT}
+        self.pinned = mode == PIN and texts_only and not self.blocked
 
 
 @functools.cache
@@ -76,7 +105,7 @@ class Histories(RuleBasedStateMachine):
             await tenants.ensure(unit, "default")
         self.fleet: Fleet = new_fleet(self.db, "r1")
         self.shelf = Shelf()
-        self.catalog = Catalog(self.db, self.fleet, self.shelf, NoScanner())
+        self.catalog = Catalog(self.db, self.fleet, self.shelf, Suspicious())
 
     @initialize()
     def one_upstream(self) -> None:
@@ -94,10 +123,29 @@ class Histories(RuleBasedStateMachine):
     @rule(offer=st.dictionaries(st.sampled_from(NAMES), st.sampled_from(CONTENTS)))
     def a_complete_look(self, offer: dict[str, bytes]) -> None:
         self._look(offer)
-        for name in offer:
-            self.expected.setdefault(name, Expected())
+        mode = self.upstream.review
+        for name, raw in offer.items():
+            if name not in self.expected:
+                clean = mode == TRUST_ON_FIRST_USE and raw in (PLAIN, TEXT)
+                self.expected[name] = Expected(approved=raw if clean else None)
         for name, tool in self.expected.items():
-            tool.listed = offer.get(name)
+            tool.is_seen(offer.get(name), mode)
+
+    @rule(mode=st.sampled_from(REVIEW_MODES))
+    def choosing_how_tools_come_to_be_trusted(self, mode: str) -> None:
+        before = self.upstream.review
+
+        async def choose() -> None:
+            changed = msgspec.structs.replace(self.upstream, review=mode)
+            async with self.db.unit("default") as unit:
+                self.upstream = await upstreams.update_one(unit, changed)
+                if before == PIN != mode:
+                    await definitions.unpin(unit, "ups_1")
+            await self.fleet.refresh()
+
+        self.runner.run(choose())
+        for tool in self.expected.values():
+            tool.pinned = tool.pinned and mode == PIN
 
     def _look(self, offer: dict[str, bytes]) -> None:
         self.shelf.offers["ups_1"] = facts(*(Item("tool", name, raw) for name, raw in offer.items()))
@@ -121,7 +169,7 @@ class Histories(RuleBasedStateMachine):
             late = Shelf()
             late.offers["ups_1"] = facts(*(Item("tool", name, raw) for name, raw in offer.items()))
             late.held["ups_1"] = go = asyncio.Event()
-            other = Catalog(self.db, self.fleet, late, NoScanner())
+            other = Catalog(self.db, self.fleet, late, Suspicious())
             look = asyncio.ensure_future(other.look(self.upstream))
             await late.next_asked()
             self.shelf.offers["ups_1"] = facts(*(Item("tool", name, raw) for name, raw in winner.items()))
@@ -130,6 +178,8 @@ class Histories(RuleBasedStateMachine):
             await look
 
         self.runner.run(race())
+        for name, tool in self.expected.items():
+            tool.is_seen(winner.get(name), self.upstream.review)
 
     # -- what people do --------------------------------------------------------------------------------------------
 
@@ -146,7 +196,7 @@ class Histories(RuleBasedStateMachine):
             assert code == "validation"
         else:
             assert code == ""
-            tool.approved, tool.blocked = shown.raw, False
+            tool.approved, tool.blocked, tool.pinned = shown.raw, False, False
 
     @precondition(lambda self: self.expected)
     @rule(data=st.data())
@@ -176,7 +226,7 @@ class Histories(RuleBasedStateMachine):
 
         self.runner.run(block())
         tool = self.expected[name]
-        tool.blocked, tool.approved = True, None
+        tool.blocked, tool.approved, tool.pinned = True, None, False
 
     @rule()
     def making_it_another_program(self) -> None:
@@ -189,21 +239,27 @@ class Histories(RuleBasedStateMachine):
 
         self.runner.run(change())
         for tool in self.expected.values():
-            tool.approved = None
+            tool.approved, tool.pinned = None, False
 
     # -- what must hold --------------------------------------------------------------------------------------------
 
     @invariant()
     def only_what_was_approved_is_callable(self) -> None:
         known = self.fleet.view("default").by_upstream.get("ups_1", {}) if self.expected else {}
-        found = {name: item.callable for (kind, name), item in known.items() if kind == "tool"}
-        assert found == {name: tool.callable for name, tool in self.expected.items()}
+        tools = {name: item for (kind, name), item in known.items() if kind == "tool"}
+        assert {name: item.callable for name, item in tools.items()} == {
+            name: tool.callable for name, tool in self.expected.items()
+        }
+        for name, item in tools.items():
+            if item.callable:
+                assert item.offered == self.expected[name].approved
+                assert item.fingerprint == item.approved_full
 
     @invariant()
     def statuses_tell_the_same(self) -> None:
         for name, tool in self.expected.items():
             status = self._definition(name).status
-            assert (status == TRUSTED) == tool.callable
+            assert (status == TRUSTED) == tool.trusted
             assert (status == BLOCKED) == tool.blocked
             if tool.listed is not None and tool.approved is None and not tool.blocked:
                 assert status == PENDING_REVIEW
