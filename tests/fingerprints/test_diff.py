@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callgate.fingerprints.canonical import Uncanonical, canonical
-from callgate.fingerprints.diff import Change, changes, visible
+from callgate.fingerprints.diff import changes, visible
 
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=6),
@@ -17,36 +17,44 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 )
 
 
+Plain = tuple[str, str, str | None, str | None]
+
+
+def plain(before: bytes | None, after: bytes | None) -> tuple[Plain, ...]:
+    """Path, kind and both sides of each change."""
+    return tuple((one.path, one.kind, one.before, one.after) for one in changes(before, after))
+
+
 def test_members_are_told_by_path_with_old_and_new_values() -> None:
     before = b'{"name":"t","a/b":{"~":[1,{"x":true}]},"gone":[]}'
     after = b'{"name":"t","a/b":{"~":[2,{"x":null}]},"new":{}}'
-    assert changes(before, after) == (
-        Change("/a~1b/~0/0", "changed", "1", "2"),
-        Change("/a~1b/~0/1/x", "changed", "true", "null"),
-        Change("/gone", "removed", "[]", None),
-        Change("/new", "added", None, "{}"),
+    assert plain(before, after) == (
+        ("/a~1b/~0/0", "changed", "1", "2"),
+        ("/a~1b/~0/1/x", "changed", "true", "null"),
+        ("/gone", "removed", "[]", None),
+        ("/new", "added", None, "{}"),
     )
 
 
 def test_a_first_version_is_all_added_and_a_removed_one_all_gone() -> None:
-    assert changes(None, b'{"a":1}') == (Change("/a", "added", None, "1"),)
-    assert changes(b'{"a":1}', None) == (Change("/a", "removed", "1", None),)
-    assert changes(None, None) == ()
+    assert plain(None, b'{"a":1}') == (("/a", "added", None, "1"),)
+    assert plain(b'{"a":1}', None) == (("/a", "removed", "1", None),)
+    assert plain(None, None) == ()
 
 
 def test_a_number_keeps_its_lexeme() -> None:
-    assert changes(b'{"a":1}', b'{"a":1.0}') == (Change("/a", "changed", "1", "1.0"),)
+    assert plain(b'{"a":1}', b'{"a":1.0}') == (("/a", "changed", "1", "1.0"),)
     assert changes(b"9007199254740992", b"9007199254740993")[0].after == "9007199254740993"
 
 
 def test_a_number_that_becomes_a_text_is_a_change() -> None:
-    assert changes(b'{"a":1}', b'{"a":"1"}') == (Change("/a", "changed", "1", '"1"'),)
-    assert changes(b'{"a":"{}"}', b'{"a":{}}') == (Change("/a", "changed", '"{}"', "{}"),)
+    assert plain(b'{"a":1}', b'{"a":"1"}') == (("/a", "changed", "1", '"1"'),)
+    assert plain(b'{"a":"{}"}', b'{"a":{}}') == (("/a", "changed", '"{}"', "{}"),)
 
 
 def test_an_invisible_character_is_named_in_values_and_in_paths() -> None:
     found = changes(b'{"a":"x"}', '{"a":"x\u200b","b\u202e":1}'.encode())
-    assert found[0] == Change("/a", "changed", "x", "x⟨U+200B ZERO WIDTH SPACE⟩")
+    assert (found[0].before, found[0].after) == ("x", "x⟨U+200B ZERO WIDTH SPACE⟩")
     assert found[1].path == "/b⟨U+202E RIGHT-TO-LEFT OVERRIDE⟩"
 
 
