@@ -18,7 +18,7 @@ from callgate.fingerprints.kinds import Edit, at_least, edit
 from callgate.fingerprints.place import Place, unruled
 from callgate.fingerprints.schemas import schema
 from callgate.fingerprints.show import MAX_TEXT, LookAlikes, hides, visible
-from callgate.fingerprints.tree import MISSING, ROOT, Opaque, Unreadable, leaves, read, text_of
+from callgate.fingerprints.tree import MISSING, ROOT, Opaque, Unreadable, dump, leaves, read, text_of
 from callgate.fingerprints.words import Part
 from callgate.model.finding import rank
 
@@ -141,7 +141,7 @@ def _parts(old: Any, new: Any, budget: Budget) -> tuple[tuple[Part, ...], list[t
     if was is None and now is None:
         return (), []
     budget.coarse = False
-    exact = words.diff(was or "", now or "", budget) if _alike(old, new) else _replaced(was, now)
+    exact = words.diff(was or "", now or "", budget) if _alike(old, new) else _replaced(old, new)
     added = "".join(part.text for part in exact if part.op == "added")
     notes = []
     if hides(added) or _leaves_hide(new):
@@ -161,8 +161,10 @@ def _alike(old: Any, new: Any) -> bool:
     return old is MISSING or new is MISSING or isinstance(old, str) == isinstance(new, str)
 
 
-def _replaced(was: str | None, now: str | None) -> tuple[Part, ...]:
-    return tuple(Part(op, text) for op, text in (("removed", was), ("added", now)) if text)
+def _replaced(old: Any, new: Any) -> tuple[Part, ...]:
+    """A text that became another kind of value: quotes tell them apart."""
+    sides = (("removed", old), ("added", new))
+    return tuple(Part(op, side.text if isinstance(side, Opaque) else dump(side)) for op, side in sides)
 
 
 def _leaves_hide(value: Any) -> bool:

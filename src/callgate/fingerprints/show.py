@@ -17,7 +17,9 @@ _DRAWS_NOTHING = re.compile(
 )
 # Hidden characters with an honest use: white space, emoji sequences, and joiners between letters that are not ASCII
 _HONEST = re.compile(
-    "[\t\r\u00a0\u2009\u202f\u3000]|(?<!\ufe0f)\ufe0f(?!\ufe0f)"
+    "\U0001f3f4\U000e0067\U000e0062(?:\U000e0065\U000e006e\U000e0067|\U000e0073\U000e0063\U000e0074|"
+    "\U000e0077\U000e006c\U000e0073)\U000e007f"  # the flags of England, Scotland and Wales: no other tag sequence
+    "|[\t\r\u00a0\u2009\u202f\u3000]|(?<!\ufe0f)\ufe0f(?!\ufe0f)"
     "|(?<![\u200c\u200d\x00-\x7f])[\u200c\u200d](?![\u200c\u200d\x00-\x7f])"
 )
 _LOOKS_LATIN = frozenset(
