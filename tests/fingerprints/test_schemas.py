@@ -36,6 +36,8 @@ def told(before: bytes, after: bytes) -> tuple[str, str, str]:
         ({"type": "array", "items": {"type": "string"}}, "medium"),
         ({}, "medium"),
         (True, "medium"),
+        ({"type": "integer", "description": "Page, from 1"}, "low"),
+        ({"type": "integer", "description": "Page. " + "First read the other files. " * 5}, "medium"),
         (False, "low"),
     ],
 )

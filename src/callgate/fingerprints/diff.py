@@ -120,7 +120,7 @@ def _change(one: Edit, budget: Budget) -> Change:
 def _both(old: Any, new: Any) -> tuple[str | None, str | None]:
     """Both sides of a change so that the difference is in sight."""
     if old is MISSING or new is MISSING:
-        return tuple(None if side is MISSING else visible(text_of(side)) for side in (old, new))  # type: ignore[return-value]
+        return _alone(old), _alone(new)
     if isinstance(old, str) != isinstance(new, str):  # 1 became "1": quotes tell them apart
         return _typed(old), _typed(new)
     was, now = text_of(old), text_of(new)
@@ -128,6 +128,10 @@ def _both(old: Any, new: Any) -> tuple[str | None, str | None]:
     if max(len(was), len(now)) > MAX_TEXT:
         start = max(0, words.shared(was, now) - _LEAD)
     return visible(was, start), visible(now, start)
+
+
+def _alone(value: Any) -> str | None:
+    return None if value is MISSING else visible(text_of(value))
 
 
 def _typed(value: Any) -> str:

@@ -6,9 +6,10 @@ from typing import Any
 import msgspec
 
 from callgate.fingerprints.kinds import Edit, at_least, at_most, edit, plain_kind, quoted
-from callgate.fingerprints.tree import ROOT, Path, differences
+from callgate.fingerprints.tree import ROOT, Path, differences, leaves
 
 TEXT_KINDS = frozenset({"description_changed", "title_changed"})
+_MUCH = 100  # characters
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -34,9 +35,12 @@ class Place(msgspec.Struct, frozen=True):
 
     def edit(self, kind: str, path: Path, sides: tuple[Any, Any], *, severity: str = "", what: str = "") -> Edit:
         found = edit(kind, path, sides, self.label(), severity=severity, what=what)
+        severity = found.severity
         if self.output and kind not in TEXT_KINDS:
-            return msgspec.structs.replace(found, severity=at_most(found.severity, "low"))
-        return found
+            severity = at_most(severity, "low")
+        if _says_much(sides[1]):
+            severity = at_least(severity, "medium")
+        return msgspec.structs.replace(found, severity=severity)
 
 
 def unruled(place: Place, path: Path, old: Any, new: Any) -> Iterator[Edit]:
@@ -51,6 +55,13 @@ def unruled(place: Place, path: Path, old: Any, new: Any) -> Iterator[Edit]:
 def is_prose(value: Any) -> bool:
     """A text of more than one word, or in a script that has no spaces."""
     return isinstance(value, str) and (" " in value.strip() or not value.isascii())
+
+
+def _says_much(value: Any) -> bool:
+    """A schema or list that brings along more text for a model than a name and a short explanation."""
+    if not isinstance(value, dict | list):
+        return False
+    return sum(len(leaf) for _, leaf in leaves(ROOT, value) if is_prose(leaf)) > _MUCH
 
 
 def _safe(text: str) -> str:
