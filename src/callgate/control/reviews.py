@@ -3,10 +3,13 @@
 Approving binds to the hash that was shown: of a definition that has changed since, it is `stale_hash` and does nothing.
 """
 
+import asyncio
+from typing import Literal
+
 import msgspec
 
 from callgate.control.beside import emails
-from callgate.control.fields import FullHash, LongText
+from callgate.control.fields import FullHash, LongText, Severity
 from callgate.control.operations import Asked, Nothing
 from callgate.control.views import clean, iso
 from callgate.errors import Refused
@@ -74,13 +77,26 @@ class History(msgspec.Struct, frozen=True):
     items: list[StepView]
 
 
+class PartView(msgspec.Struct, frozen=True):
+    """A piece of a changed text; `cut` says in words what was left out."""
+
+    op: Literal["equal", "removed", "added", "cut"]
+    text: str
+
+
 class ChangeView(msgspec.Struct, frozen=True):
-    """One difference; `path` is a JSON Pointer, invisible characters are named in both texts."""
+    """One difference; `path` is a JSON Pointer. Invisible characters are named in all texts, look-alikes in `parts`.
+
+    `what` is a sentence for a person in a hurry; `parts` is empty where the values are no texts.
+    """
 
     path: str
     kind: str
+    severity: Severity
+    what: str
     before: str | None
     after: str | None
+    parts: list[PartView]
 
 
 class Diff(msgspec.Struct, frozen=True):
@@ -123,8 +139,19 @@ async def life(unit: Unit, one: Definition) -> History:
     )  # fmt: skip
 
 
-async def diff(unit: Unit, one: Definition, query: DiffQuery) -> Diff:
-    """What changed since the approved version, or since it had another name. Raises `Refused("not_found")`."""
+class Pair(msgspec.Struct, frozen=True):
+    """Two contents to compare: their hashes, their bytes, and the name under which the older one was known before."""
+
+    name: str
+    old: str | None
+    new: str
+    before: bytes | None
+    after: bytes
+    renamed_from: str | None = None
+
+
+async def pair(unit: Unit, one: Definition, query: DiffQuery) -> Pair:
+    """The approved content, or what it was under another name, with the present one. Raises `Refused("not_found")`."""
     new = query.new or one.full
     after = await _content(unit, one, new)
     old, before, earlier = query.old or one.approved_full, None, None
@@ -132,8 +159,14 @@ async def diff(unit: Unit, one: Definition, query: DiffQuery) -> Diff:
         before = await _content(unit, one, old)
     elif one.renamed_from is not None and (was := await rows.get(unit, one.renamed_from)) is not None:
         old, before, earlier = was.full, was.raw, clean(was.public_name)
-    found = [ChangeView(each.path, each.kind, each.before, each.after) for each in changes(before, after)]
-    return Diff(clean(one.public_name), old, new, earlier, found)
+    return Pair(clean(one.public_name), old, new, before, after, earlier)
+
+
+async def compared(both: Pair) -> Diff:
+    """Every difference, found off the event loop."""
+    found = await asyncio.to_thread(changes, both.before, both.after)
+    views = [msgspec.convert(one, ChangeView, from_attributes=True) for one in found]
+    return Diff(both.name, both.old, both.new, both.renamed_from, views)
 
 
 async def _content(unit: Unit, one: Definition, full: str) -> bytes:

@@ -110,7 +110,8 @@ async def get_history(asked: Asked[Nothing, None]) -> History:
 
 async def get_diff(asked: Asked[DiffQuery, None]) -> Diff:
     async with asked.services.db.unit(asked.tenant, write=False) as unit:
-        return await reviews.diff(unit, await find(unit, asked.path["name"]), asked.query)
+        pair = await reviews.pair(unit, await find(unit, asked.path["name"]), asked.query)
+    return await reviews.compared(pair)
 
 
 async def approve_tool(asked: Asked[Nothing, Approval]) -> ToolView:
