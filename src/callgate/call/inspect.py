@@ -7,9 +7,14 @@ import re
 
 import msgspec
 
+from callgate.call.model import Doubt, Request, Target
 from callgate.errors import Refused
 from callgate.wire import jsonrpc
 
+# what the common SDKs say, in one way or the other (-32602 alone also means that an argument is wrong)
+_NO_SUCH_TOOL = re.compile(
+    rb"(?i)\bunknown tool\b|\bno such tool\b|\btool\b[^\n]{0,160}\b(?:not found|does not exist)\b"
+)
 _TOOL_ERROR = re.compile(rb'"isError"\s*:\s*true\s*[,}]')
 
 
@@ -35,6 +40,13 @@ def result_outcome(raw: bytes) -> str:
     if look.resultType in ("input_required", "task"):
         return look.resultType
     return "tool_error" if look.isError else "result"
+
+
+def doubts(request: Request, target: Target | None, raw: bytes) -> tuple[Doubt, ...]:
+    """Whether an error says that there is no such tool, although the last observation listed it."""
+    if request.method == "tools/call" and target is not None and _NO_SUCH_TOOL.search(raw, 0, 4096):
+        return (Doubt(target.upstream),)
+    return ()
 
 
 def check_error(raw: bytes) -> None:

@@ -161,9 +161,15 @@ class CancelUpstream(msgspec.Struct, frozen=True):
     """Tell the upstream to stop."""
 
 
+class Doubt(msgspec.Struct, frozen=True):
+    """The upstream says that it has no such tool: what it offers may be another list by now."""
+
+    upstream: Upstream
+
+
 Effect = (
     RecordIntent | RecordOutcome | Forward | Resume | NoteTask | Relay | AskClient | AnswerUpstream | Suspend | Write
-    | Finish | Refuse | Abort | CancelUpstream
+    | Finish | Refuse | Abort | CancelUpstream | Doubt
 )  # fmt: skip
 Effects = tuple[Effect, ...]
 

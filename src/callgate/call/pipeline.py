@@ -265,7 +265,8 @@ class Call:
         self._written = len(event.raw)
         if event.kind == "error":
             inspect.check_error(event.raw)
-            return self._close("rpc_error", Finish("error", event.raw))
+            doubts = inspect.doubts(self.request, self._target, event.raw)
+            return (*doubts, *self._close("rpc_error", Finish("error", event.raw)))
         assert self._target is not None  # noqa: S101  set before anything is forwarded
         if self._task is not None:
             kind, value = tasks.answered(self._snapshot, self.request, self._target, self._task, event.raw)
@@ -278,7 +279,8 @@ class Call:
             if own is not None:
                 return self._task_made(self._target, own, event.raw)
         value = links.rewritten(self._snapshot, self.request, self._target.upstream, event.raw)
-        return self._close(kind, Finish("result", value))
+        doubts = inspect.doubts(self.request, self._target, event.raw) if kind == "tool_error" else ()
+        return (*doubts, *self._close(kind, Finish("result", value)))
 
     def _task_made(self, target: Target, own: str, raw: bytes) -> Effects:
         public = tasks.seal(self._place.tasks, tasks.made(self.request, target, own, self._place.replica))

@@ -228,6 +228,9 @@ class Drive:
         if self._exchange is not None:
             await self._exchange.cancel()
 
+    async def _doubt(self, effect: m.Doubt) -> None:
+        self._context.upstreams.suspect(effect.upstream)
+
     async def _answer_upstream(self, effect: m.AnswerUpstream) -> None:
         if self._exchange is not None:
             await self._exchange.answer(effect.ask_id, effect.reply)
@@ -281,6 +284,7 @@ class Drive:
         m.Resume: _resume,
         m.NoteTask: _note_task,
         m.CancelUpstream: _cancel_upstream,
+        m.Doubt: _doubt,
         m.AnswerUpstream: _answer_upstream,
         m.Suspend: _suspend,
         m.Relay: _relay,

@@ -168,6 +168,9 @@ class FastCall:
         if self._exchange is not None:
             self._context.inflight.spawn(self._exchange.cancel())
 
+    def _doubt(self, effect: m.Doubt) -> None:
+        self._context.upstreams.suspect(effect.upstream)
+
     def _finish(self, effect: m.Finish) -> None:
         request, id_ = self._call.request, self._posted.id
         if effect.kind == "result":
@@ -225,6 +228,7 @@ class FastCall:
         m.RecordOutcome: _record_outcome,
         m.Forward: _forward,
         m.CancelUpstream: _cancel,
+        m.Doubt: _doubt,
         m.Finish: _finish,
         m.Refuse: _refuse,
     }

@@ -66,13 +66,13 @@ class Spawner(Protocol):
 
 
 class _Held:
-    """A conversation and when it was last used."""
+    """A conversation, when it was opened and when it was last used."""
 
-    __slots__ = ("conversation", "used")
+    __slots__ = ("conversation", "opened", "used")
 
     def __init__(self, conversation: Conversation) -> None:
         self.conversation = conversation
-        self.used = clock.monotonic()
+        self.opened = self.used = clock.monotonic()
 
 
 class Upstreams:
@@ -89,6 +89,7 @@ class Upstreams:
         self._eras: dict[Key, str] = {}
         self._held: dict[Key, _Held] = {}
         self._opening: dict[Key, asyncio.Task[Conversation]] = {}
+        self._started: dict[str, float] = {}  # stdio upstream → when a process was last started for a person
         self._sweeper: asyncio.Task[None] | None = None
         self._goodbyes: set[asyncio.Task[None]] = set()
         # called when a client's conversation, not discovery's own, hears that a list has changed
@@ -150,6 +151,9 @@ class Upstreams:
             self._say_goodbye(old.conversation)
         self._attach(upstream, peer, conversation)
         self._keep_sweeping()
+        if upstream.kind == "stdio" and peer.person != DISCOVERY:
+            self._started[upstream.id] = clock.monotonic()
+            self.suspect(upstream)  # whatever is at this path now runs from here on: it has to be looked at
         return conversation
 
     def _attach(self, upstream: Upstream, peer: Peer, conversation: Conversation) -> None:
@@ -212,6 +216,11 @@ class Upstreams:
         if warm is not None:
             await warm.tell(body, method)
 
+    def suspect(self, upstream: Upstream) -> None:
+        """What a call met is not what the last observation says: have somebody look."""
+        if self.on_change is not None:
+            self.on_change(upstream, "suspect")
+
     # -- the gateway's own conversations ---------------------------------------------------------------------------
 
     async def own_peer(self, upstream: Upstream) -> Peer:
@@ -238,6 +247,7 @@ class Upstreams:
 
     async def _fresh(self, upstream: Upstream, peer: Peer) -> Conversation:
         """A conversation whose facts are of now. Without a session, only asking again tells of a new server."""
+        await self._outdated(upstream, peer)
         before = self.warm(upstream, peer)
         conversation = await self.conversation(upstream, peer)
         if conversation is not before and conversation.server:
@@ -249,6 +259,13 @@ class Upstreams:
         elif isinstance(conversation, HttpConversation) and conversation.session is None:
             conversation.forgotten()
         return await self.conversation(upstream, peer)
+
+    async def _outdated(self, upstream: Upstream, peer: Peer) -> None:
+        """End our own process of a program that was started anew for a person: that one may run another file."""
+        era = self._eras.get(_base(upstream))
+        key = None if era is None else _key(upstream, peer, era)
+        if key in self._held and self._held[key].opened < self._started.get(upstream.id, 0.0):
+            await self._drop(key)
 
     # -- listening -------------------------------------------------------------------------------------------------
 
