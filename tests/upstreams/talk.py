@@ -34,12 +34,26 @@ def call(id_: Any, name: str, arguments: dict[str, Any]) -> None:
         send(method="notifications/message", params={"level": "info", "data": "x"})
         send(method="notifications/progress", params={"progressToken": "foreign", "progress": 1})
         send(id=id_, result={})
+    elif name == "unreadable":
+        unreadable(id_, arguments["where"])
     elif name == "exit":
         sys.exit(3)
     elif name == "big":
         send(id=id_, result={"text": "x" * 5_000_000})
     elif name != "silent":
         send(id=id_, result={"name": name, "seen": SEEN})
+
+
+def unreadable(id_: Any, where: str) -> None:
+    """An answer that is no valid JSON, with its id in front or at the end, or nested too deep."""
+    head, deep = b'{"jsonrpc":"2.0","id":%d,"result":' % id_, b'{"a":' * 10_000 + b"1" + b"}" * 10_000
+    texts = {
+        "head": head + b'{"text":}}',
+        "tail": b'{"result":{"text":,"id":[7]},"id":%d}' % id_,
+        "deep": head + deep + b"}",
+    }
+    sys.stdout.buffer.write(texts[where] + b"\n")
+    sys.stdout.buffer.flush()
 
 
 SEEN: list[str] = []

@@ -124,6 +124,17 @@ async def test_noise_between_messages_harms_nothing() -> None:
         assert [type(event) for event in found] == [Notice, Answered]
 
 
+@pytest.mark.parametrize("where", ["head", "tail", "deep"])
+async def test_an_answer_that_cannot_be_read_ends_its_call_and_no_other(where: str) -> None:
+    async with pooled(talk()) as upstreams:
+        held = await upstreams.start(program(), peer(), call("hold"))
+        end = await last(await upstreams.start(program(), peer(), call("unreadable", where=where)))
+        assert isinstance(end, Failed)
+        assert (end.code, end.may_have_run) == ("upstream_invalid", True)
+        await value(await upstreams.start(program(), peer(), call("release")))
+        assert await value(held) == {"released": True}
+
+
 async def test_a_large_answer_arrives_whole() -> None:
     async with pooled(talk()) as upstreams:
         assert len((await value(await upstreams.start(program(), peer(), call("big"))))["text"]) == 5_000_000

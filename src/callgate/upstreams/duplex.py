@@ -7,6 +7,7 @@ channel ends, every call in flight fails.
 
 import asyncio
 import contextlib
+import re
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import Protocol
@@ -36,6 +37,11 @@ class Channel(Protocol):
     def reason(self) -> str:
         """Why the channel ended: a sentence without payload."""
         ...
+
+
+# the id of an answer that is no valid JSON: in front of anything nested, or behind all of it
+_HEAD_ID = re.compile(rb'\s*\{[^{}\[\]]*?"id"\s*:\s*(\d+)\s*,')
+_TAIL_ID = re.compile(rb'"id"\s*:\s*(\d+)\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*\Z')
 
 
 class DuplexConversation(Conversation):
@@ -135,8 +141,9 @@ class DuplexConversation(Conversation):
     def _message(self, raw: bytes) -> None:
         try:
             message = jsonrpc.parse(raw, MAX_DEPTH, lenient=True)
-        except Refused:
-            return  # noise between messages is a server's bad habit, not a reason to end it
+        except Refused as refused:
+            self._unreadable(raw, refused)
+            return
         if message.is_response:
             id_ = bytes(message.id)
             exchange = self.router.calls.get(id_) or self.router.streams.get(id_)
@@ -147,6 +154,14 @@ class DuplexConversation(Conversation):
             self.router.question(message)
         else:
             self.router.notification(message, raw)
+
+    def _unreadable(self, raw: bytes, refused: Refused) -> None:
+        """Noise between messages is a bad habit; an answer that cannot be read ends the call that waits for it."""
+        found = _HEAD_ID.match(raw, 0, 512) or _TAIL_ID.search(raw, max(0, len(raw) - 512))
+        exchange = self.router.calls.get(found[1]) if found is not None else None
+        if exchange is not None:
+            reason = f"The server's answer cannot be read. {refused.sentence}"
+            exchange.emit(Failed("upstream_invalid", reason, True))
 
     def _reply(self, ask_id: bytes, reply: bytes) -> None:
         self._spawn(self._replied(answer_body(ask_id, reply)))
