@@ -35,13 +35,19 @@ class Surface(msgspec.Struct, frozen=True):
     cut: str = ""
 
 
+def _names(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
 # What a member of an object leads to, by the state of the object. A state without a table is a role: everything below
 # it has that role. "*" is any other member.
 _SCHEMA = {
     **dict.fromkeys(("title", "description", "$comment"), "param_text"),
     **dict.fromkeys(
-        "items additionalItems prefixItems contains additionalProperties propertyNames unevaluatedItems "
-        "unevaluatedProperties allOf anyOf oneOf not if then else contentSchema".split(),
+        _names(
+            "items additionalItems prefixItems contains additionalProperties propertyNames unevaluatedItems "
+            "unevaluatedProperties allOf anyOf oneOf not if then else contentSchema"
+        ),
         "schema",
     ),
     "properties": "parameters",
@@ -74,13 +80,13 @@ _KEY_ROLES = {"parameters": "param_name", "patterns": "pattern"}
 # Names that the specifications give: no text of anybody's where they stand as such
 _WORDS: dict[str, frozenset[str]] = {
     "schema": frozenset(_SCHEMA.keys() - {"*"})
-    | frozenset(
+    | _names(
         "type required format minimum maximum exclusiveMinimum exclusiveMaximum minLength maxLength minItems maxItems "
         "uniqueItems multipleOf minProperties maxProperties $schema $ref $id $anchor readOnly writeOnly deprecated "
-        "nullable contentEncoding contentMediaType dependentRequired".split()
+        "nullable contentEncoding contentMediaType dependentRequired"
     ),
-    "annotation": frozenset(
-        "title readOnlyHint destructiveHint idempotentHint openWorldHint audience priority lastModified".split()
+    "annotation": _names(
+        "title readOnlyHint destructiveHint idempotentHint openWorldHint audience priority lastModified"
     ),
     **{
         kind: frozenset(_TABLES[kind].keys() - {"*"}) | {"execution", "mimeType", "size", "required"}

@@ -1,0 +1,139 @@
+"""Words that were written so that patterns miss them: backwards, with letters exchanged, with digits for letters. Pure.
+
+Nothing is guessed at random: a stretch is read another way only where several of its words then become words that people
+use, or where the text itself says how to read it. Everything is linear in the length of the text.
+"""
+
+import re
+from collections import defaultdict
+
+from callgate.scanner.confusables import TURNED, unaccented
+from callgate.scanner.lexicon import DISGUISED, LETTERS, WORDS, parted
+from callgate.scanner.mapping import Edit, View, excerpts, rewritten, reversal
+
+_WORD = re.compile(r"[A-Za-z]+")
+_NEAR = 60  # characters between words of one stretch
+_ENOUGH = 3  # words that make a stretch
+_SAID = {
+    "reversed": re.compile(r"(?i)\b(?:revers(?:e|ed|ing)|backwards?|right[- ]to[- ]left)\b"),
+    "rot13": re.compile(r"(?i)\brot-?(?:13|ate)|\bcaesar"),
+}
+_LEET = re.compile(r"[A-Za-z0-9@$!|+€]*[0-9@$!|+€][A-Za-z0-9@$!|+€]*")
+_LEET_LETTERS = str.maketrans("0134578@$|+€9", "oieastbasltcg"[:13])
+_LEET_TABLES = tuple(
+    str.maketrans("0134567892@$!|+€", letters)
+    for letters in ("oieasgtbgzasilte", "oleasgtbgzasiltc", "oieasgtbqzasiitc")
+)
+_ACCENTED = re.compile(r"\w*[^\W\d_\x00-\x7f]\w*")
+_RUN = re.compile(r"[A-Za-z]+(?:[_.\-]?[A-Za-z]+)+")
+_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_TURNED = frozenset(TURNED) - frozenset("bdnpqu")
+_UPSIDE = str.maketrans(TURNED)
+
+
+def disguised(view: View) -> list[View]:
+    """Every other way in which a canonical view, or a stretch of it, reads as words."""
+    text = view.text
+    found = _spelt(view)
+    if any(digit in text for digit in "0134578@$"):
+        found.append(excerpts(view, _leet(text), "leet"))
+    if not text.isascii():
+        found.append(excerpts(view, _accents(text), "accents"))
+        if len(_TURNED & set(text)) >= _ENOUGH:
+            found.append(_upside_down(view))
+    return found
+
+
+def identifiers(view: View) -> View:
+    """The words of long identifiers and of words run together, apart: `ignoreAllPrevious_instructions`."""
+    edits: list[Edit] = []
+    for match in _RUN.finditer(view.text):
+        if len(match[0]) >= 16 and (apart := _apart(match[0])):
+            edits.append((*match.span(), apart))
+    return excerpts(view, edits, "words")
+
+
+def _apart(run: str) -> str:
+    parts = _PART.findall(run)
+    if len(parts) == 1:
+        parts = parted(run)
+    known = sum(1 for part in parts if len(part) >= 3 and part.lower() in WORDS)
+    return " ".join(parts) if known >= _ENOUGH and 2 * known >= len(parts) else ""
+
+
+def _spelt(view: View) -> list[View]:
+    text = view.text
+    lowered = text.lower() if text.isascii() else text
+    ways: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for way, said in _SAID.items():
+        if said.search(text):
+            ways[way].append((0, len(text)))
+    if not DISGUISED.keys().isdisjoint(_WORD.findall(lowered)):
+        for match in _WORD.finditer(lowered):
+            for way in DISGUISED.get(match[0].lower(), ()):
+                ways[way].append(match.span())
+    found: list[View] = []
+    for way, hits in ways.items():
+        for start, end in _stretches(hits, len(text)):
+            found.extend(_read(view, way, start, end))
+    return found
+
+
+def _stretches(hits: list[tuple[int, int]], length: int) -> list[tuple[int, int]]:
+    """Where enough words stand near each other, with what is around them. All of a text that says how it is read."""
+    if hits[0] == (0, length) and length:
+        return [hits[0]]
+    groups: list[list[tuple[int, int]]] = []
+    for hit in hits:
+        if groups and hit[0] - groups[-1][-1][1] <= _NEAR:
+            groups[-1].append(hit)
+        else:
+            groups.append([hit])
+    return [
+        (max(0, group[0][0] - _NEAR), min(length, group[-1][1] + _NEAR)) for group in groups if len(group) >= _ENOUGH
+    ]
+
+
+def _read(view: View, way: str, start: int, end: int) -> list[View]:
+    if way == "reversed":
+        words = [(*match.span(), match[0][::-1]) for match in _WORD.finditer(view.text, start, end)]
+        return [reversal(view, start, end, way), excerpts(view, words, "reversed_words", 0)]
+    letters = LETTERS[way]
+    words = [(*match.span(), match[0].translate(letters)) for match in _WORD.finditer(view.text, start, end)]
+    return [excerpts(view, words, way, 0)]
+
+
+def _leet(text: str) -> list[Edit]:
+    """Digits and signs for letters, where at least two words of three letters come out."""
+    edits: list[Edit] = []
+    sure = 0
+    for match in _LEET.finditer(text):
+        word = match[0].strip("!|+")
+        if not 2 <= len(word) <= 40:
+            continue
+        best = next((said for table in _LEET_TABLES if (said := word.lower().translate(table)) in WORDS), "")
+        sure += bool(best) and len(best) >= 3 and not word.isdigit()
+        if best or not word.isdigit():
+            begin = match.start() + match[0].index(word)
+            edits.append((begin, begin + len(word), best or word.lower().translate(_LEET_TABLES[0])))
+    return edits if sure >= 2 else []
+
+
+def _accents(text: str) -> list[Edit]:
+    """Words that are English without their diacritics, where there are at least two."""
+    edits = [
+        (*match.span(), bare)
+        for match in _ACCENTED.finditer(text)
+        if (bare := unaccented(match[0])).isascii() and bare.lower() in WORDS
+    ]
+    return edits if len(edits) >= 2 else []
+
+
+def _upside_down(view: View) -> View:
+    turned = reversal(view, 0, len(view.text), "upside_down")
+    return View(turned.text.translate(_UPSIDE), turned.how, turned.origin)
+
+
+def blanked(view: View, invisible: re.Pattern[str]) -> View:
+    """Invisible characters between letters read as the blanks of a text that has no others there."""
+    return rewritten(view, [(*match.span(), " ") for match in invisible.finditer(view.text)])
