@@ -153,8 +153,10 @@ def percent_runs(text: str) -> Iterator[Edit]:
     for match in pattern.finditer(text):
         if pattern is _PERCENT_U:
             yield (*match.span(), _char(int(match[1], 16)))
-        else:
-            yield (*match.span(), bytes.fromhex(match[0].replace("%", "")).decode("utf-8", "replace"))
+            continue
+        said = bytes.fromhex(match[0].replace("%", "")).decode("utf-8", "replace")
+        if "\ufffd" not in said:  # `%date%` is none
+            yield (*match.span(), said)
 
 
 def quoted_runs(text: str) -> Iterator[Edit]:

@@ -6,20 +6,22 @@ use, or where the text itself says how to read it. Everything is linear in the l
 
 import re
 from collections import defaultdict
+from itertools import islice
 
 from callgate.scanner.confusables import TURNED, unaccented
 from callgate.scanner.lexicon import DISGUISED, LETTERS, WORDS, parted
 from callgate.scanner.mapping import Edit, View, excerpts, rewritten, reversal
 
 _WORD = re.compile(r"[A-Za-z]+")
+_MOST_RUNS = 500  # identifiers of one text that are taken apart
 _NEAR = 60  # characters between words of one stretch
 _ENOUGH = 3  # words that make a stretch
 _SAID = {
     "reversed": re.compile(r"(?i)\b(?:revers(?:e|ed|ing)|backwards?|right[- ]to[- ]left)\b"),
     "rot13": re.compile(r"(?i)\brot-?(?:13|ate)|\bcaesar"),
 }
+SPELT = frozenset({"reversed", "reversed_words", "leet", "accents", "upside_down", *LETTERS})
 _LEET = re.compile(r"[A-Za-z0-9@$!|+€]*[0-9@$!|+€][A-Za-z0-9@$!|+€]*")
-_LEET_LETTERS = str.maketrans("0134578@$|+€9", "oieastbasltcg"[:13])
 _LEET_TABLES = tuple(
     str.maketrans("0134567892@$!|+€", letters)
     for letters in ("oieasgtbgzasilte", "oleasgtbgzasiltc", "oieasgtbqzasiitc")
@@ -33,6 +35,8 @@ _UPSIDE = str.maketrans(TURNED)
 
 def disguised(view: View) -> list[View]:
     """Every other way in which a canonical view, or a stretch of it, reads as words."""
+    if SPELT & set(view.how):  # the way back would only be found again
+        return []
     text = view.text
     found = _spelt(view)
     if any(digit in text for digit in "0134578@$"):
@@ -46,10 +50,8 @@ def disguised(view: View) -> list[View]:
 
 def identifiers(view: View) -> View:
     """The words of long identifiers and of words run together, apart: `ignoreAllPrevious_instructions`."""
-    edits: list[Edit] = []
-    for match in _RUN.finditer(view.text):
-        if len(match[0]) >= 16 and (apart := _apart(match[0])):
-            edits.append((*match.span(), apart))
+    runs = (match for match in _RUN.finditer(view.text) if len(match[0]) >= 16)
+    edits = [(*match.span(), apart) for match in islice(runs, _MOST_RUNS) if (apart := _apart(match[0]))]
     return excerpts(view, edits, "words")
 
 
@@ -65,24 +67,21 @@ def _spelt(view: View) -> list[View]:
     text = view.text
     lowered = text.lower() if text.isascii() else text
     ways: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    for way, said in _SAID.items():
-        if said.search(text):
-            ways[way].append((0, len(text)))
     if not DISGUISED.keys().isdisjoint(_WORD.findall(lowered)):
         for match in _WORD.finditer(lowered):
             for way in DISGUISED.get(match[0].lower(), ()):
                 ways[way].append(match.span())
     found: list[View] = []
     for way, hits in ways.items():
-        for start, end in _stretches(hits, len(text)):
+        said = _SAID.get(way)
+        enough = 1 if said is not None and said.search(text) else _ENOUGH
+        for start, end in _stretches(hits, len(text), enough):
             found.extend(_read(view, way, start, end))
     return found
 
 
-def _stretches(hits: list[tuple[int, int]], length: int) -> list[tuple[int, int]]:
-    """Where enough words stand near each other, with what is around them. All of a text that says how it is read."""
-    if hits[0] == (0, length) and length:
-        return [hits[0]]
+def _stretches(hits: list[tuple[int, int]], length: int, enough: int) -> list[tuple[int, int]]:
+    """Where enough words stand near each other, with what is around them."""
     groups: list[list[tuple[int, int]]] = []
     for hit in hits:
         if groups and hit[0] - groups[-1][-1][1] <= _NEAR:
@@ -90,7 +89,7 @@ def _stretches(hits: list[tuple[int, int]], length: int) -> list[tuple[int, int]
         else:
             groups.append([hit])
     return [
-        (max(0, group[0][0] - _NEAR), min(length, group[-1][1] + _NEAR)) for group in groups if len(group) >= _ENOUGH
+        (max(0, group[0][0] - _NEAR), min(length, group[-1][1] + _NEAR)) for group in groups if len(group) >= enough
     ]
 
 
@@ -109,7 +108,7 @@ def _leet(text: str) -> list[Edit]:
     sure = 0
     for match in _LEET.finditer(text):
         word = match[0].strip("!|+")
-        if not 2 <= len(word) <= 40:
+        if word.isalpha() or not 2 <= len(word) <= 40:
             continue
         best = next((said for table in _LEET_TABLES if (said := word.lower().translate(table)) in WORDS), "")
         sure += bool(best) and len(best) >= 3 and not word.isdigit()

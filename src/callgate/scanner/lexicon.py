@@ -26,6 +26,8 @@ please thank export import ssh aws env etc home proceed continue listing full co
 WORDS: frozenset[str] = frozenset((_FREQUENT + _DIRECTIVE).replace("'", "").split())
 _SIGNS = frozenset(word for word in WORDS if len(word) >= 3)
 
+_PLAINEST = frozenset({"the", "and", "all", "you"})
+
 
 def _shifted(by: int) -> dict[int, int]:
     letters = string.ascii_lowercase
@@ -45,7 +47,8 @@ def _disguised() -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for word in _SIGNS:
         ways = {"reversed": word[::-1], "rot13": codecs.encode(word, "rot13"), "atbash": word.translate(ATBASH)}
-        ways |= {f"caesar{by}": word.translate(_shifted(by)) for by in range(1, 26) if by != 13}
+        if len(word) > 3 or word in _PLAINEST:  # three letters shifted are some abbreviation too often
+            ways |= {f"caesar{by}": word.translate(_shifted(by)) for by in range(1, 26) if by != 13}
         for way, spelt in ways.items():
             if spelt not in WORDS:
                 found[spelt] = (*found.get(spelt, ()), way)
@@ -54,12 +57,14 @@ def _disguised() -> dict[str, tuple[str, ...]]:
 
 # what each word becomes when its text is reversed or its letters are exchanged, with the names of the ways
 DISGUISED: dict[str, tuple[str, ...]] = _disguised()
+_MOST_PARTED = 2000
 _LONGEST = max(map(len, WORDS))
 
 
 def parted(letters: str) -> list[str]:
-    """Words that were written without blanks, found again; letters between known words stay together. Linear."""
-    text = letters.lower()
+    """Words that were written without blanks, found again; letters between known words stay together. Linear; what
+    follows the first 2,000 letters stays as it is."""
+    text = letters[:_MOST_PARTED].lower()
     best = [0] * (len(text) + 1)  # letters covered by known words, squared so that long words win
     cut = [0] * (len(text) + 1)
     for end in range(1, len(text) + 1):
@@ -67,7 +72,8 @@ def parted(letters: str) -> list[str]:
         for size in range(2, min(_LONGEST, end) + 1):
             if text[end - size : end] in WORDS and best[end - size] + size * size > best[end]:
                 best[end], cut[end] = best[end - size] + size * size, size
-    return _pieces(letters, cut)
+    rest = letters[_MOST_PARTED:]
+    return _pieces(letters[:_MOST_PARTED], cut) + ([rest] if rest else [])
 
 
 def _pieces(letters: str, cut: list[int]) -> list[str]:

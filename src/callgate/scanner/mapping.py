@@ -6,20 +6,15 @@ the end. Layers are chained, never multiplied out: an edit costs one segment wha
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import msgspec
 
 Edit = tuple[int, int, str]  # start, end, what stands there instead
 
 
-class Segment(NamedTuple):
-    """Where a stretch came from: `step` 1 kept, 0 replaced as a whole, -1 reversed; `new` where it was decoded."""
-
-    start: int
-    end: int
-    step: int
-    new: bool
+# Where a stretch came from: start, end, step (1 kept, 0 replaced as a whole, -1 reversed), whether it was decoded.
+# A plain tuple: a hostile text makes hundreds of thousands.
+Segment = tuple[int, int, int, bool]
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -43,20 +38,20 @@ class Origin(msgspec.Struct, frozen=True):
         """Whether any of it was decoded in this layer."""
         if not self.segments or start >= end:
             return False
-        return any(self.segments[at].new for at in range(self._at(start), self._at(end - 1) + 1))
+        return any(self.segments[at][3] for at in range(self._at(start), self._at(end - 1) + 1))
 
     def _at(self, position: int) -> int:
         return max(0, bisect_right(self.starts, position) - 1)
 
     def _within(self, at: int, start: int, end: int) -> tuple[int, int]:
-        segment, begins = self.segments[at], self.starts[at]
-        if segment.step == 0:
-            return segment.start, segment.end
-        size = segment.end - segment.start
+        (first, last, step, _), begins = self.segments[at], self.starts[at]
+        if step == 0:
+            return first, last
+        size = last - first
         low, high = min(max(start - begins, 0), size), min(max(end - begins, 0), size)
-        if segment.step > 0:
-            return segment.start + low, segment.start + max(low, high)
-        return segment.end - max(low, high), segment.end - low
+        if step > 0:
+            return first + low, first + max(low, high)
+        return last - max(low, high), last - low
 
 
 class View(msgspec.Struct, frozen=True):
@@ -95,16 +90,17 @@ def rewritten(view: View, edits: Iterable[Edit], step: str = "") -> View:
     starts: list[int] = []
     segments: list[Segment] = []
     at = length = 0
+    new = bool(step)
     for start, end, instead in edits:
         if start > at:
             pieces.append(text[at:start])
             starts.append(length)
-            segments.append(Segment(at, start, 1, new=False))
+            segments.append((at, start, 1, False))
             length += start - at
         if instead:
             pieces.append(instead)
             starts.append(length)
-            segments.append(Segment(start, end, 0, new=bool(step)))
+            segments.append((start, end, 0, new))
             length += len(instead)
         at = end
     if at == 0:
@@ -112,7 +108,7 @@ def rewritten(view: View, edits: Iterable[Edit], step: str = "") -> View:
     if at < len(text):
         pieces.append(text[at:])
         starts.append(length)
-        segments.append(Segment(at, len(text), 1, new=False))
+        segments.append((at, len(text), 1, False))
         length += len(text) - at
     origin = Origin(tuple(starts), tuple(segments), length, view.origin)
     return View("".join(pieces), (*view.how, step) if step else view.how, origin)
@@ -135,5 +131,6 @@ def excerpts(view: View, edits: list[Edit], step: str, around: int = 80) -> View
 
 def reversal(view: View, start: int, end: int, step: str) -> View:
     """`text[start:end]` from its end to its beginning."""
-    segment = Segment(start, end, -1, new=True)
-    return View(view.text[start:end][::-1], (*view.how, step), Origin((0,), (segment,), end - start, view.origin))
+    return View(
+        view.text[start:end][::-1], (*view.how, step), Origin((0,), ((start, end, -1, True),), end - start, view.origin)
+    )

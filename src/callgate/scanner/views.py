@@ -12,11 +12,14 @@ from callgate.scanner.decode import HIDDEN, VISIBLE, Decoder
 from callgate.scanner.disguise import blanked, disguised, identifiers
 from callgate.scanner.mapping import View, excerpts
 
-__all__ = ("MAX_DECODED", "MAX_VIEWS", "View", "views")
+__all__ = ("MAX_DECODED", "MAX_TEXT", "MAX_VIEWS", "View", "views")
 
 MAX_VIEWS = 40
-MAX_DECODED = 1_000_000  # characters of all views but the first
+MAX_TEXT = 250_000  # characters of one text
+MAX_DECODED = 500_000  # characters of all views but the first
 _LAYERS = 2
+_LONG = f"The text is longer than {MAX_TEXT:,} characters: the rest was not read."
+_MANY = f"The text decodes to more than {MAX_VIEWS} texts or {MAX_DECODED:,} characters: not all of them were read."
 _SIMPLE = re.compile(r"[A-Za-z0-9_.\-]{0,15}")
 _INVISIBLE = re.compile("(?<=[A-Za-z])[\u00ad\u180e\u200b-\u200f\u2060-\u2064\ufeff]+(?=[A-Za-z])")
 
@@ -25,10 +28,10 @@ def views(text: str) -> tuple[View, ...]:
     """The canonical reading (`how` is empty), then every other one that differs from it."""
     if _SIMPLE.fullmatch(text):
         return (View(text),)
-    given = View(text)
+    given = View(text[:MAX_TEXT])
     first = canonical(given)
-    found = _Found(first)
-    if not text.isascii():
+    found = _Found(first, _LONG if len(text) > MAX_TEXT else "")
+    if not given.text.isascii():
         found.hidden(given)
     found.more(first, 0)
     return found.all()
@@ -37,18 +40,19 @@ def views(text: str) -> tuple[View, ...]:
 class _Found:
     """Views as they are found, each text once."""
 
-    def __init__(self, first: View) -> None:
+    def __init__(self, first: View, cut: str) -> None:
         self._views = [first]
         self._texts = {first.text}
         self._room = MAX_DECODED
-        self._full = False
+        self._cut = cut
 
     def all(self) -> tuple[View, ...]:
-        if not self._full:
-            return tuple(self._views)
         first = self._views[0]
-        cut = f"More than {MAX_VIEWS} encoded stretches or {MAX_DECODED:,} decoded characters: not all were read."
-        return (View(first.text, first.how, first.origin, cut), *self._views[1:])
+        return (
+            (View(first.text, first.how, first.origin, self._cut), *self._views[1:])
+            if self._cut
+            else tuple(self._views)
+        )
 
     def hidden(self, given: View) -> None:
         for decoder in HIDDEN:
@@ -74,7 +78,7 @@ class _Found:
         if not view.how or view.text in self._texts:
             return
         if len(self._views) >= MAX_VIEWS or len(view.text) > self._room:
-            self._full = True
+            self._cut = self._cut or _MANY
             return
         read = canonical(view)
         if read.text in self._texts:
