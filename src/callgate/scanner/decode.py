@@ -165,7 +165,7 @@ def quoted_runs(text: str) -> Iterator[Edit]:
     for match in _QUOTED.finditer(text):
         octets = match[0].strip("=").replace("=", "")
         edits.append((*match.span(), bytes.fromhex(octets).decode("utf-8", "replace") if octets.strip() else ""))
-    if sum(len(edit[2]) for edit in edits if edit[2].isprintable()) >= 4:
+    if sum(len(edit[2]) for edit in edits if edit[2].isalpha() or " " in edit[2]) >= 4:
         yield from edits
 
 

@@ -75,13 +75,15 @@ def _spelt(view: View) -> list[View]:
     for way, hits in ways.items():
         said = _SAID.get(way)
         enough = 1 if said is not None and said.search(text) else _ENOUGH
-        for start, end in _stretches(hits, len(text), enough):
+        for start, end in _stretches(hits, text, enough):
             found.extend(_read(view, way, start, end))
     return found
 
 
-def _stretches(hits: list[tuple[int, int]], length: int, enough: int) -> list[tuple[int, int]]:
-    """Where enough words stand near each other, with what is around them."""
+def _stretches(hits: list[tuple[int, int]], text: str, enough: int) -> list[tuple[int, int]]:
+    """Where enough different words stand near each other, with what is around them."""
+    if enough > len(hits):
+        return []
     groups: list[list[tuple[int, int]]] = []
     for hit in hits:
         if groups and hit[0] - groups[-1][-1][1] <= _NEAR:
@@ -89,7 +91,9 @@ def _stretches(hits: list[tuple[int, int]], length: int, enough: int) -> list[tu
         else:
             groups.append([hit])
     return [
-        (max(0, group[0][0] - _NEAR), min(length, group[-1][1] + _NEAR)) for group in groups if len(group) >= enough
+        (max(0, group[0][0] - _NEAR), min(len(text), group[-1][1] + _NEAR))
+        for group in groups
+        if len(group) >= enough and len({text[start:end] for start, end in group}) >= enough
     ]
 
 

@@ -24,6 +24,7 @@ instead prefer preferred priority trusted authorized required mandatory follow o
 please thank export import ssh aws env etc home proceed continue listing full complete entire everything anything nothing
 """
 WORDS: frozenset[str] = frozenset((_FREQUENT + _DIRECTIVE).replace("'", "").split())
+DIRECTIVE: frozenset[str] = frozenset(_DIRECTIVE.split())  # those that tell somebody to do or to hide something
 _SIGNS = frozenset(word for word in WORDS if len(word) >= 3)
 
 _PLAINEST = frozenset({"the", "and", "all", "you"})
