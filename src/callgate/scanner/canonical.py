@@ -1,8 +1,9 @@
 """The canonical reading of a text: what a model makes of it, without the tricks that keep patterns from matching. Pure.
 
-Escape sequences and invisible characters go, entities are decoded, compatibility forms and look-alike letters become plain,
-letters that were spaced out come together, blanks and line ends become one blank. Case stays; so do honest texts of
-every script (a joiner inside a Persian or Indic word goes, the word remains readable). Offsets are kept throughout.
+Escape sequences and invisible characters go, entities are decoded, compatibility forms and look-alike letters become
+plain, letters that were spaced out come together, blanks and line ends become one blank. Case stays; so do honest
+texts of every script (a joiner inside a Persian or Indic word goes, the word remains readable). Offsets are kept
+throughout.
 """
 
 import html

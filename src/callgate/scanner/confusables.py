@@ -1,7 +1,8 @@
 """Letters that look like ASCII letters, and characters that draw nothing. Pure tables and the folding of words.
 
-Honest Cyrillic, Greek or Armenian stays as it is: such letters are folded only in words that mix them with ASCII ones, or in
-words made of look-alikes alone that read as an English word or stand in a text without any other word of that script.
+Honest Cyrillic, Greek or Armenian stays as it is: such letters are folded only in words that mix them with ASCII
+ones, or in words made of look-alikes alone that read as an English word or stand in a text without any other word of
+that script.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Words that were written so that patterns miss them: backwards, with letters exchanged, with digits for letters. Pure.
 
-Nothing is guessed at random: a stretch is read another way only where several of its words then become words that people
-use, or where the text itself says how to read it. Everything is linear in the length of the text.
+Nothing is guessed at random: a stretch is read another way only where several of its words then become words that
+people use, or where the text itself says how to read it. Everything is linear in the length of the text.
 """
 
 import re
@@ -10,7 +10,7 @@ from itertools import islice
 
 from callgate.scanner.confusables import TURNED, unaccented
 from callgate.scanner.lexicon import DISGUISED, LETTERS, WORDS, parted
-from callgate.scanner.mapping import Edit, View, excerpts, rewritten, reversal
+from callgate.scanner.mapping import Edit, View, excerpts, reversal, rewritten
 
 _WORD = re.compile(r"[A-Za-z]+")
 _MOST_RUNS = 500  # identifiers of one text that are taken apart

@@ -4,24 +4,26 @@ import codecs
 import string
 
 _FREQUENT = """
-the and for with you your that this these those from into have has had not are was were will would should could can all any
-each every before after when then than them they their there here what which who where while because about above below other
-another only also always never must may might first next last new old same such more most some many much very just now again
-use used using call called tool tools user users agent assistant model message messages response answer reply text file files
-data content contents output input result results value key keys name list read write send get set put post make take give
-show tell say ask do don't does did done without within between over under to of in on at by is it be as or an if so no yes
+the and for with you your that this these those from into have has had not are was were will would should could can
+all any each every before after when then than them they their there here what which who where while because about
+above below other another only also always never must may might first next last new old same such more most some
+many much very just now again use used using call called tool tools user users agent assistant model message
+messages response answer reply text file files data content contents output input result results value key keys name
+list read write send get set put post make take give show tell say ask do don't does did done without within between
+over under to of in on at by is it be as or an if so no yes
 """
 _DIRECTIVE = """
-ignore disregard forget override bypass previous prior earlier instruction instructions rule rules prompt prompts system
-secret secrets password passwords passwd credential credentials token tokens api private config configuration environment
-variable variables conversation history context session reveal print forward upload download fetch execute run delete remove
-include append attach insert copy exfiltrate leak collector attacker evil server http https url curl bash shell sudo root
-admin inform mention notify hide hidden conceal silently secretly quietly important critical warning urgent attention note
-confirm confirmation approve approval permission without warn warning guard guards safety security check checks
-developer mode unrestricted jailbreak pretend act role persona respond return transfer payment account funds email mail
-address contact document documents folder directory database table customer command commands code script link image
-instead prefer preferred priority trusted authorized required mandatory follow obey comply decode following hello world
-please thank export import ssh aws env etc home proceed continue listing full complete entire everything anything nothing
+ignore disregard forget override bypass previous prior earlier instruction instructions rule rules prompt prompts
+system secret secrets password passwords passwd credential credentials token tokens api private config configuration
+environment variable variables conversation history context session reveal print forward upload download fetch
+execute run delete remove include append attach insert copy exfiltrate leak collector attacker evil server http
+https url curl bash shell sudo root admin inform mention notify hide hidden conceal silently secretly quietly
+important critical warning urgent attention note confirm confirmation approve approval permission without warn
+warning guard guards safety security check checks developer mode unrestricted jailbreak pretend act role persona
+respond return transfer payment account funds email mail address contact document documents folder directory
+database table customer command commands code script link image instead prefer preferred priority trusted authorized
+required mandatory follow obey comply decode following hello world please thank export import ssh aws env etc home
+proceed continue listing full complete entire everything anything nothing
 """
 WORDS: frozenset[str] = frozenset((_FREQUENT + _DIRECTIVE).replace("'", "").split())
 DIRECTIVE: frozenset[str] = frozenset(_DIRECTIVE.split())  # those that tell somebody to do or to hide something

@@ -1,7 +1,7 @@
 """Texts that were rewritten, and the way back to the characters they came from. Pure.
 
-A rewritten text is a row of segments: kept ones map character by character, replaced ones as a whole, reversed ones from
-the end. Layers are chained, never multiplied out: an edit costs one segment whatever lies below it.
+A rewritten text is a row of segments: kept ones map character by character, replaced ones as a whole, reversed ones
+from the end. Layers are chained, never multiplied out: an edit costs one segment whatever lies below it.
 """
 
 from bisect import bisect_right

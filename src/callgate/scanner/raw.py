@@ -1,7 +1,8 @@
 """The layer that needs no language: what a string holds that no honest definition does, whatever it says. Pure.
 
-Fail closed: a text is reported by its characters alone, before anything is decoded or understood. Honest uses of the same
-characters pass; where such exist the severity is at most medium. Critical is only hidden text that reads as text.
+Fail closed: a text is reported by its characters alone, before anything is decoded or understood. Honest uses of the
+same characters pass; where such exist the severity is at most medium. Critical is only hidden text that reads as
+text.
 """
 
 import re

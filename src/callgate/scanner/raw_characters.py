@@ -1,7 +1,7 @@
 """Characters that hide, reorder or imitate text: what is wrong with a string whatever its language. Pure, linear.
 
-Honest uses pass: joiners inside emoji and in scripts that need them, direction marks beside right-to-left text, selectors
-that choose how a picture is drawn. Everything else has no business in a definition.
+Honest uses pass: joiners inside emoji and in scripts that need them, direction marks beside right-to-left text,
+selectors that choose how a picture is drawn. Everything else has no business in a definition.
 """
 
 import re
@@ -53,11 +53,13 @@ _BRAILLE_BLANK = re.compile("\u2800+")
 _BRAILLE = re.compile("[\u2801-\u28ff]")
 _PILE = re.compile("[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]{4,}")
 _STYLED = re.compile(
-    "[\uff21-\uff3a\uff41-\uff5a\u24b6-\u24e9\U0001d400-\U0001d7ff\U0001f130-\U0001f189\U0001f1e6-\U0001f1ff\u3000 ]{12,}"
+    "[\uff21-\uff3a\uff41-\uff5a\u24b6-\u24e9\U0001d400-\U0001d7ff"
+    "\U0001f130-\U0001f189\U0001f1e6-\U0001f1ff\u3000 ]{12,}"
 )
 _WORD = re.compile(r"[^\W\d_]+")
 _BLANKS = re.compile(r"[^\S\n]{81,}")
 _EMPTY_LINES = re.compile(r"\n(?:[^\S\n]{0,200}\n){16,}")
+_READ = 1000  # characters of a stretch that are decoded for people to read
 _MERGE = 3  # characters between two of a kind that are one finding
 
 
@@ -103,12 +105,14 @@ def merged(
 
 
 def _read(text: str) -> str:
-    return canonical(View(text)).text.strip()
+    return canonical(View(text[:_READ])).text.strip()
 
 
 def _tags(text: str) -> Iterator[Hit]:
     for start, end in merged(_TAGS, text, _is_region):
-        said = "".join(chr(ord(c) - 0xE0000) for c in text[start:end] if "\U000e0020" <= c <= "\U000e007e")
+        said = "".join(
+            chr(ord(c) - 0xE0000) for c in text[start : min(end, start + _READ)] if "\U000e0020" <= c <= "\U000e007e"
+        )
         yield Hit("raw.tag_characters", start, end, "critical" if readable(said, 6) else "", said)
 
 
@@ -119,18 +123,19 @@ def _is_region(text: str, start: int, end: int) -> bool:
 
 def _selectors(text: str) -> Iterator[Hit]:
     for start, end in merged(_SELECTORS, text):
-        said = "".join(edit[2] for edit in selector_runs(text[start:end]))
+        said = "".join(edit[2] for edit in selector_runs(text[start : min(end, start + _READ)]))
         yield Hit("raw.variation_selectors", start, end, "critical" if readable(said, 6) else "", said)
 
 
 def _zero_width(text: str) -> Iterator[Hit]:
     for start, end in merged(_ZERO_WIDTH, text, _joins):
         stretch = text[start:end]
-        said = " ".join(edit[2] for edit in bit_runs(stretch))
+        said = " ".join(edit[2] for edit in bit_runs(stretch[: 32 * _READ]))
         alone = len(set(stretch)) == 1
         if said:
             yield Hit("raw.zero_width", start, end, "critical", said)
-        elif alone and len(stretch) <= 3 and (start == 0 or end == len(text)):  # left over from copying
+        elif alone and len(stretch) <= 2 and not (text[start - 1 : start].strip() and text[end : end + 1].strip()):
+            # beside a blank or an end: left over from copying
             yield Hit("raw.zero_width", start, end, "low")
         else:
             yield Hit("raw.zero_width", start, end, "medium" if alone and len(stretch) == 1 else "", _read(stretch))
@@ -167,11 +172,16 @@ def _escapes(text: str) -> Iterator[Hit]:
 
 
 def _fillers(text: str) -> Iterator[Hit]:
-    for start, end in merged(_FILLER, text, lambda whole, first, last: _JAMO.match(whole[last : last + 1]) is not None):
+    for start, end in merged(_FILLER, text, _spells):
         lone = text[start:end] == "\u00ad"
         yield Hit("raw.soft_hyphen" if lone else "raw.blank_letter", start, end)
     if "\u2800" in text and not _BRAILLE.search(text):
         yield from (Hit("raw.blank_letter", *span) for span in merged(_BRAILLE_BLANK, text))
+
+
+def _spells(text: str, _start: int, end: int) -> bool:
+    """Whether a filler stands in front of a part of a Korean syllable, where it belongs."""
+    return _JAMO.match(text[end : end + 1]) is not None
 
 
 def _private(text: str) -> Iterator[Hit]:
@@ -181,7 +191,7 @@ def _private(text: str) -> Iterator[Hit]:
 
 def _imitations(text: str) -> Iterator[Hit]:
     words = [match for match in _WORD.finditer(text) if not match[0].isascii() and mixes(match[0])]
-    for match in words:
+    for match in words[:3]:
         yield Hit("raw.mixed_script", *match.span(), "high" if len(words) >= 3 else "", _read(match[0]))
     for match in _STYLED.finditer(text):
         said = _read(match[0])

@@ -1,8 +1,8 @@
 """The readings of a text: its canonical form first, then whatever it hides, decodes to or spells. Pure, linear, bounded.
 
-A decoded view holds the decoded stretches with a little of what stands around them; `View.new` tells the two apart, and
-`View.span` leads back to the characters of the original. What was decoded is read again the same way, twice at most.
-Fail closed: where a bound is reached the first view says so in `cut`. Never raises, whatever the text.
+A decoded view holds the decoded stretches with a little of what stands around them; `View.new` tells the two apart,
+and `View.span` leads back to the characters of the original. What was decoded is read again the same way, twice at
+most. Fail closed: where a bound is reached the first view says so in `cut`. Never raises, whatever the text.
 """
 
 import re
