@@ -33,12 +33,14 @@ LOOKALIKES: dict[str, str] = {
         "AА BВ CС EЕЁ FҒ GԌ HНҢ IІЇӀ JЈ KКҚ MМ OОӦӨ PР QԚ SЅ TТҬ VѴ WԜѠ XХҲ YУҮҰЎ"
     ),
     **_pairs(
-        "aαά cϲ eεέ iιίϊ jϳ kκ nηή oοόσ pρϱ tτ uυύϋ vν wωώ xχ yγ AΑΆ BΒ CϹ EΕΈ FϜ HΗΉ IΙΊΪ KΚ MΜ NΝ OΟΌ PΡ TΤ XΧ YΥΎΫ ZΖ"
+        "aαά cϲ eεέ iιίϊ jϳ kκ nηή oοόσ pρϱ tτ uυύϋ vν wωώ xχ yγ AΑΆ BΒ CϹ EΕΈ FϜ HΗΉ IΙΊΪ KΚ MΜ NΝ "
+        "OΟΌ PΡ TΤ XΧ YΥΎΫ ZΖ"
     ),
     **_pairs("nղ uմ oօ hհ jյ gց qգ pք dժ LԼ SՏ OՕ UՍ"),
     **_pairs("AᎪ BᏴ CᏟ DᎠ EᎬ GᏀ HᎻ JᎫ KᏦ LᏞ MᎷ PᏢ RᎡᏒ SᏚᏕ TᎢ VᏙ WᎳᏔ YᎩ ZᏃ"),
     **_pairs(
-        "AꓮÅ Bꓐᗷ CꓚⅭ DꓓᗞᎠ EꓰⴹⵟE FꓝᖴF GꓖG HꓧᕼH IꓲⵏI JꓙᒍJ KꓗᛕK LꓡᒪL MꓟᗰM NꓠN OꓳⵔO PꓑᑭP RꓣᖇR SꓢS TꓔT UꓴᑌU VꓦᐯV WꓪW Xꓫᚷ᙭ⵝX YꓬY ZꓜZ"
+        "AꓮÅ Bꓐᗷ CꓚⅭ DꓓᗞᎠ EꓰⴹⵟE FꓝᖴF GꓖG HꓧᕼH IꓲⵏI JꓙᒍJ KꓗᛕK LꓡᒪL MꓟᗰM NꓠN OꓳⵔO PꓑᑭP RꓣᖇR SꓢS TꓔT "
+        "UꓴᑌU VꓦᐯV WꓪW Xꓫᚷ᙭ⵝX YꓬY ZꓜZ"
     ),
     **_pairs("cⲥ oⲟ pⲣ HⲎ IⲒ KⲔ MⲘ NⲚ OⲞ PⲢ TⲦ XⲬ BⲂ CⲤ"),
 }

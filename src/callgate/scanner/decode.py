@@ -33,50 +33,11 @@ _POINTS = re.compile(r"U\+[0-9A-Fa-f]{4,6}(?:[ ,;]{0,2}U\+[0-9A-Fa-f]{4,6}){3,}"
 _BINARY = re.compile(r"[01]{8}(?:[ ,]{0,2}[01]{8}){6,}|[01]{7}(?:[ ,]{1,2}[01]{7}){6,}")
 _NUMBERS = re.compile(r"\[?\d{2,3}(?:[ ,;.+-]{1,2}\d{2,3}){7,}\]?")
 _MORSE = re.compile(r"[.·•−_-]{1,5}(?:[ /|]{1,3}[.·•−_-]{1,5}){7,}")
-_MORSE_CODE = dict(
-    zip(
-        [
-            ".-",
-            "-...",
-            "-.-.",
-            "-..",
-            ".",
-            "..-.",
-            "--.",
-            "....",
-            "..",
-            ".---",
-            "-.-",
-            ".-..",
-            "--",
-            "-.",
-            "---",
-            ".--.",
-            "--.-",
-            ".-.",
-            "...",
-            "-",
-            "..-",
-            "...-",
-            ".--",
-            "-..-",
-            "-.--",
-            "--..",
-            "-----",
-            ".----",
-            "..---",
-            "...--",
-            "....-",
-            ".....",
-            "-....",
-            "--...",
-            "---..",
-            "----.",
-        ],
-        "abcdefghijklmnopqrstuvwxyz0123456789",
-        strict=True,
-    )
+_MORSE_LETTERS = (
+    ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --.. "
+    "----- .---- ..--- ...-- ....- ..... -.... --... ---.. ----."
 )
+_MORSE_CODE = dict(zip(_MORSE_LETTERS.split(), "abcdefghijklmnopqrstuvwxyz0123456789", strict=True))
 _DOTS = str.maketrans({"·": ".", "•": ".", "−": "-", "_": "-"})
 _BRAILLE = re.compile("[\u2801-\u28ff](?:[\u2801-\u28ff]| (?=[\u2801-\u28ff]))+")
 _BRAILLE_CODE = {
@@ -233,7 +194,7 @@ def _utf16(text: str) -> str:
 
 
 def number_runs(text: str) -> Iterator[Edit]:
-    """Codes of characters: binary with eight digits, decimal with two or three (octal is tried where that says nothing)."""
+    """Codes of characters: binary with eight digits, decimal with two or three (or octal)."""
     for match in _BINARY.finditer(text):
         digits = re.findall(r"[01]{8}", match[0]) or re.findall(r"[01]{7}", match[0])
         if said := _utf8(bytes(int(each, 2) for each in digits)):
@@ -264,7 +225,7 @@ def braille_runs(text: str) -> Iterator[Edit]:
 
 
 def tag_runs(text: str) -> Iterator[Edit]:
-    """Unicode tag characters: an invisible copy of ASCII (three or more: a flag of a region is longer, and harmless)."""
+    """Unicode tag characters: an invisible copy of ASCII."""
     for match in _TAGS.finditer(text):
         yield (*match.span(), "".join(chr(ord(char) - 0xE0000) for char in match[0]))
 
@@ -278,7 +239,7 @@ def selector_runs(text: str) -> Iterator[Edit]:
 
 
 def bit_runs(text: str) -> Iterator[Edit]:
-    """Two invisible characters as zero and one (either way round), eight or seven to a character; others only part them."""
+    """Two invisible characters as zero and one (either way round), seven or more to a character; others only part them."""
     for match in _BITS.finditer(text):
         order = sorted(set(match[0]), key=match[0].count, reverse=True)[:2]
         if len(order) < 2:

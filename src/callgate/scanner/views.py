@@ -1,4 +1,4 @@
-"""The readings of a text: its canonical form first, then whatever it hides, decodes to or spells. Pure, linear, bounded.
+"""The readings of a text: its canonical form, then what it hides, decodes to or spells. Pure, linear, bounded.
 
 A decoded view holds the decoded stretches with a little of what stands around them; `View.new` tells the two apart,
 and `View.span` leads back to the characters of the original. What was decoded is read again the same way, twice at
