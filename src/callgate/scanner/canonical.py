@@ -28,6 +28,7 @@ _SPACED = re.compile(rf"(?<![^\W_]){_LETTER}(?P<gap>{_BETWEEN}{{1,2}})(?:{_LETTE
 _SPACED_SHORT = re.compile(rf"(?<![^\W_]){_LETTER}(?P<gap>{_BETWEEN}{{1,2}})(?:{_LETTER}(?P=gap))*{_LETTER}(?![^\W_])")
 _BLANKS = re.compile(r"\s\s+")
 _LINES = str.maketrans(dict.fromkeys("\t\n\r\f\v", " "))
+_SURE = 5  # letters in a row that are set apart on purpose
 _TOGETHER = 13  # letters in a row that are more than one word
 
 
@@ -91,8 +92,12 @@ def _together(text: str) -> list[Edit]:
     if not _SPACED.search(text):
         return []
     edits = []
-    for match in _SPACED_SHORT.finditer(text):
-        gap = match["gap"]
-        word = match[0][0 :: 1 + len(gap)]
-        edits.append((*match.span(), " ".join(parted(word)) if len(word) >= _TOGETHER else word))
+    matches = list(_SPACED_SHORT.finditer(text))
+    ends = [0, *(match.end() for match in matches)]
+    starts = [*(match.start() for match in matches), len(text)]
+    for at, match in enumerate(matches):
+        word = match[0][0 :: 1 + len(match["gap"])]
+        beside = text[ends[at] : match.start()].isspace() or text[match.end() : starts[at + 1]].isspace()
+        if len(word) >= _SURE or beside:  # two letters alone are a word only in a row of such words
+            edits.append((*match.span(), " ".join(parted(word)) if len(word) >= _TOGETHER else word))
     return edits

@@ -58,6 +58,8 @@ def readable(text: str, least: int = SHORTEST) -> bool:
     size = len(text)
     if size < least:
         return False
+    if _TAGS.search(text):  # hidden once more: read in the next round
+        text = "".join(chr(ord(char) - 0xE0000) if "\U000e0020" <= char <= "\U000e007e" else char for char in text)
     blanks = sum(map(text.count, " \n\t\r"))
     good = size if text.isprintable() else sum(map(str.isprintable, text)) + text.count("\n") + text.count("\t")
     return good >= _MOSTLY * size and sum(map(str.isalpha, text)) + blanks >= _LETTERS * size
@@ -236,6 +238,8 @@ def selector_runs(text: str) -> Iterator[Edit]:
         octets = bytes(ord(char) - (0xFE00 if char < "\U000e0000" else 0xE00F0) for char in match[0])
         if said := _lenient(octets) or _lenient(bytes(each - 16 & 255 for each in octets)):
             yield (*match.span(), said)
+
+    """Two invisible characters as zero and one (either way round), seven or more to a character; others only part."""
 
 
 def bit_runs(text: str) -> Iterator[Edit]:

@@ -65,6 +65,8 @@ class View(msgspec.Struct, frozen=True):
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """The characters of the original text that `text[start:end]` came from."""
+        end = min(max(end, 0), len(self.text))
+        start = min(max(start, 0), end)
         layer = self.origin
         while layer is not None:
             start, end = layer.back(start, end)

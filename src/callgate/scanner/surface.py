@@ -147,6 +147,7 @@ class _Walk:
                 continue
             path, state, value = node
             self._nodes -= 1
+            self._paths -= len(path)
             if isinstance(value, str):
                 self._leaf(path, state, value, key=False)
             elif isinstance(value, list) and len(stack) > MAX_DEPTH:
@@ -174,7 +175,6 @@ class _Walk:
         words = _WORDS.get(state, frozenset())
         for name, value in members:
             below = f"{path}/{_token(name)}"
-            self._paths -= len(below)
             if name not in words:
                 self._leaf(below, _KEY_ROLES.get(state, "other" if table else state), name, key=True)
             yield below, table.get(name, table["*"]) if table else state, value

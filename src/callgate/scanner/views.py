@@ -31,8 +31,7 @@ def views(text: str) -> tuple[View, ...]:
     given = View(text[:MAX_TEXT])
     first = canonical(given)
     found = _Found(first, _LONG if len(text) > MAX_TEXT else "")
-    if not given.text.isascii():
-        found.hidden(given)
+    found.hidden(given, 0)
     found.more(first, 0)
     return found.all()
 
@@ -54,12 +53,15 @@ class _Found:
             else tuple(self._views)
         )
 
-    def hidden(self, given: View) -> None:
+    def hidden(self, given: View, layer: int) -> None:
+        """What the canonical form removes."""
+        if given.text.isascii():
+            return
         for decoder in HIDDEN:
-            self._decoded(given, decoder, 1)
+            self._decoded(given, decoder, layer + 1)
         apart = blanked(given, _INVISIBLE)
         if apart is not given:
-            self._add(View(apart.text, ("zero_width",), apart.origin), _LAYERS)
+            self._add(View(apart.text, (*given.how, "zero_width"), apart.origin), _LAYERS)
 
     def more(self, view: View, layer: int) -> None:
         """What a canonical view decodes to, and what that decodes to."""
@@ -87,4 +89,5 @@ class _Found:
         self._room -= len(read.text)
         self._views.append(read)
         if layer < _LAYERS:
+            self.hidden(view, layer)
             self.more(read, layer)
