@@ -143,3 +143,32 @@ def test_the_work_grows_with_the_length_only() -> None:
     small, large = work(20), work(200)
     assert large[0] <= 12 * small[0]
     assert large[1] <= small[1] + 3
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "x",
+        "a1",
+        "é",
+        "A-",
+        "a_",
+        "=",
+        "%4",
+        "\\u00",
+        "&#6",
+        "- ",
+        ". ",
+        "0x",
+        "01",
+        "a b ",
+        "e\u0301",
+        "\u200ba",
+        "-\n",
+        "eht dna ",
+    ],
+)
+def test_long_runs_that_lead_nowhere_are_left_soon(unit: str) -> None:
+    """A pattern that tried every beginning of a run again would not come to an end here."""
+    text = "é 1 % & = \\ " + unit * (100_000 // len(unit))
+    assert len(views(text)) <= MAX_VIEWS

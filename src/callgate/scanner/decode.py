@@ -243,7 +243,7 @@ def selector_runs(text: str) -> Iterator[Edit]:
 
 
 def bit_runs(text: str) -> Iterator[Edit]:
-    """Two invisible characters as zero and one (either way round), seven or more to a character; others only part them."""
+    """Two invisible characters as zero and one (either way round), seven or more to a character."""
     for match in _BITS.finditer(text):
         order = sorted(set(match[0]), key=match[0].count, reverse=True)[:2]
         if len(order) < 2:

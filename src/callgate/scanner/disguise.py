@@ -14,6 +14,7 @@ from callgate.scanner.mapping import Edit, View, excerpts, reversal, rewritten
 
 _WORD = re.compile(r"[A-Za-z]+")
 _MOST_RUNS = 500  # identifiers of one text that are taken apart
+_MOST_STRETCHES = 4  # more of them are read as one
 _NEAR = 60  # characters between words of one stretch
 _ENOUGH = 3  # words that make a stretch
 _SAID = {
@@ -21,13 +22,13 @@ _SAID = {
     "rot13": re.compile(r"(?i)\brot-?(?:13|ate)|\bcaesar"),
 }
 SPELT = frozenset({"reversed", "reversed_words", "leet", "accents", "upside_down", *LETTERS})
-_LEET = re.compile(r"[A-Za-z0-9@$!|+€]*[0-9@$!|+€][A-Za-z0-9@$!|+€]*")
+_LEET = re.compile(r"[A-Za-z0-9@$!|+€]+")
 _LEET_TABLES = tuple(
     str.maketrans("0134567892@$!|+€", letters)
     for letters in ("oieasgtbgzasilte", "oleasgtbgzasiltc", "oieasgtbqzasiitc")
 )
-_ACCENTED = re.compile(r"\w*[^\W\d_\x00-\x7f]\w*")
-_RUN = re.compile(r"[A-Za-z]+(?:[_.\-]?[A-Za-z]+)+")
+_ANY_WORD = re.compile(r"[^\W\d_]+")
+_RUN = re.compile(r"[A-Za-z](?:[A-Za-z]|[_.\-](?=[A-Za-z]))+")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _TURNED = frozenset(TURNED) - frozenset("bdnpqu")
 _UPSIDE = str.maketrans(TURNED)
@@ -90,11 +91,12 @@ def _stretches(hits: list[tuple[int, int]], text: str, enough: int) -> list[tupl
             groups[-1].append(hit)
         else:
             groups.append([hit])
-    return [
+    found = [
         (max(0, group[0][0] - _NEAR), min(len(text), group[-1][1] + _NEAR))
         for group in groups
         if len(group) >= enough and len({text[start:end] for start, end in group}) >= enough
     ]
+    return found if len(found) <= _MOST_STRETCHES else [(found[0][0], found[-1][1])]
 
 
 def _read(view: View, way: str, start: int, end: int) -> list[View]:
@@ -126,8 +128,8 @@ def _accents(text: str) -> list[Edit]:
     """Words that are English without their diacritics, where there are at least two."""
     edits = [
         (*match.span(), bare)
-        for match in _ACCENTED.finditer(text)
-        if (bare := unaccented(match[0])).isascii() and bare.lower() in WORDS
+        for match in _ANY_WORD.finditer(text)
+        if not match[0].isascii() and (bare := unaccented(match[0])).isascii() and bare.lower() in WORDS
     ]
     return edits if len(edits) >= 2 else []
 

@@ -23,7 +23,7 @@ _HIDING = re.compile(
 _LINK = re.compile(r"(!?)\[([^\[\]]{0,300})\]\(\s{0,4}<?([A-Za-z][A-Za-z0-9+.\-]{1,12}:[^)\s>]{1,2000})")
 _SOURCE = re.compile(r"(?i)\bsrc\s*=\s*[\"']?(https?://[^\s\"'<>]{1,2000}[\"'])")
 _CARRIES = re.compile(
-    r"(?i)[?&#][^=&#]{0,60}=(?:[^&#]{0,40})(?:\{[^{}]{1,80}\}|<[^<>]{1,80}>|\[[^\[\]]{1,80}\]|%7b|\$[a-z_(]|\.\.\.|"
+    r"(?i)[?&#][^=&#?]{0,60}=(?:[^&#=?]{0,40})(?:\{[^{}]{1,80}\}|<[^<>]{1,80}>|\[[^\[\]]{1,80}\]|%7b|\$[a-z_(]|\.\.\.|"
     r"(?:base64|your|conversation|history|secret|token|user)[_-]?(?:data|history|content|secret|token|here)?)"
 )
 _SCRIPT = re.compile(

@@ -15,7 +15,7 @@ import msgspec
 MAX_DEPTH = 256
 MAX_LEAVES = 20_000
 MAX_NODES = 250_000
-MAX_CHARACTERS = 250_000  # of all leaves together: three times the largest definition known
+MAX_CHARACTERS = 200_000  # of all leaves together: twice the largest definition known
 MAX_PATHS = 4_000_000  # characters of all pointers together: a long name at each of 256 levels must cost nothing
 
 
