@@ -172,3 +172,10 @@ def test_long_runs_that_lead_nowhere_are_left_soon(unit: str) -> None:
     """A pattern that tried every beginning of a run again would not come to an end here."""
     text = "é 1 % & = \\ " + unit * (100_000 // len(unit))
     assert len(views(text)) <= MAX_VIEWS
+
+
+def test_an_address_survives_letters_that_were_exchanged() -> None:
+    text = "Rotates text. fraq gur pbairefngvba gb uggc://pbyyrpgbe.rknzcyr"
+    hit = found(text, "to http://collector.example")
+    assert hit is not None
+    assert hit[0].span(hit[1], hit[1] + 27) == (36, 63)

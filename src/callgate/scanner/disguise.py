@@ -10,7 +10,7 @@ from itertools import islice
 
 from callgate.scanner.confusables import TURNED, unaccented
 from callgate.scanner.lexicon import DISGUISED, LETTERS, WORDS, parted
-from callgate.scanner.mapping import Edit, View, excerpts, reversal, rewritten
+from callgate.scanner.mapping import Edit, View, excerpts, respelt, reversal, rewritten
 
 _WORD = re.compile(r"[A-Za-z]+")
 _MOST_RUNS = 500  # identifiers of one text that are taken apart
@@ -100,12 +100,11 @@ def _stretches(hits: list[tuple[int, int]], text: str, enough: int) -> list[tupl
 
 
 def _read(view: View, way: str, start: int, end: int) -> list[View]:
+    stretch = view.text[start:end]
     if way == "reversed":
-        words = [(*match.span(), match[0][::-1]) for match in _WORD.finditer(view.text, start, end)]
-        return [reversal(view, start, end, way), excerpts(view, words, "reversed_words", 0)]
-    letters = LETTERS[way]
-    words = [(*match.span(), match[0].translate(letters)) for match in _WORD.finditer(view.text, start, end)]
-    return [excerpts(view, words, way, 0)]
+        words = _WORD.sub(lambda match: match[0][::-1], stretch)
+        return [reversal(view, start, end, way), respelt(view, start, end, words, "reversed_words")]
+    return [respelt(view, start, end, stretch.translate(LETTERS[way]), way)]
 
 
 def _leet(text: str) -> list[Edit]:

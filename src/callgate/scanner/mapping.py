@@ -136,3 +136,8 @@ def reversal(view: View, start: int, end: int, step: str) -> View:
     return View(
         view.text[start:end][::-1], (*view.how, step), Origin((0,), ((start, end, -1, True),), end - start, view.origin)
     )
+
+
+def respelt(view: View, start: int, end: int, instead: str, step: str) -> View:
+    """`text[start:end]` with each letter exchanged for another: `instead` has the same length."""
+    return View(instead, (*view.how, step), Origin((0,), ((start, end, 1, True),), end - start, view.origin))
