@@ -18,6 +18,7 @@ from callgate.cli import (
     people,
     risks,
     rules,
+    scan,
     tokens,
     tools,
     up,
@@ -36,6 +37,7 @@ def build() -> typer.Typer:
     adopt.register(root)
     governance.register(root)
     doctor.register(root)
+    scan.register(root)
     command(root, "version", NoOptions)(version)
     for module in (upstreams, tools, definitions, risks, people, agents, tokens, rules, audit, options):
         root.add_typer(module.app)

@@ -174,7 +174,7 @@ def _strongest(findings: list[Finding]) -> list[Finding]:
     for finding in sorted(findings, key=lambda each: (-rank(each.severity), each.start, -each.end, each.rule)):
         place = kept.setdefault((finding.cls, finding.path, finding.key), [])
         if len(place) <= MOST and not any(
-            other.start < finding.end and finding.start < other.end or _same(other, finding) for other in place
+            (other.start < finding.end and finding.start < other.end) or _same(other, finding) for other in place
         ):
             place.append(finding)
     return [finding for place in kept.values() for finding in place]

@@ -16,7 +16,7 @@ ENGINE = 1  # grows with every change of what the engine makes of the tables
 
 
 class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The signals of a language: `boundary` is "word" (both ends), "start" (stems) or "none" (scripts without blanks)."""
+    """The signals of a language. `boundary`: "word" (both ends), "start" (stems) or "none" (scripts without blanks)."""
 
     language: str
     boundary: str

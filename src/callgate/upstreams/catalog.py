@@ -47,8 +47,7 @@ class Observer(Protocol):
 class Scanner(Protocol):
     """What discovery needs of the scanner (`scans.Scans`)."""
 
-    @property
-    def version(self) -> str: ...
+    version: str
 
     async def scan(
         self, tenant: str, upstream: Upstream, items: tuple[Observed, ...], known: Known

@@ -15,7 +15,7 @@ from callgate.fleet.sync import Fleet
 from callgate.model.definition import Definition, Observed
 from callgate.model.finding import Finding
 from callgate.model.upstream import Upstream
-from callgate.scanner.engine import RULES_VERSION, scan
+from callgate.scanner.engine import rules_version, scan
 from callgate.store import definitions, findings
 from callgate.store.engine import Database
 from callgate.store.findings import Kept, Scanned
@@ -39,11 +39,10 @@ class Report(msgspec.Struct, frozen=True):
 class Scans:
     """The scanner of one replica."""
 
-    version = RULES_VERSION
-
     def __init__(self, db: Database, fleet: Fleet) -> None:
         self._db = db
         self._fleet = fleet
+        self.version = rules_version()
 
     async def scan(
         self, tenant: str, upstream: Upstream, items: Iterable[Observed], known: Mapping[Key, Definition]

@@ -1,0 +1,81 @@
+"""`callgate scan`: the scanner over a file of tool definitions, offline: no gateway, no data directory, no network."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, BinaryIO
+
+import msgspec
+import typer
+
+from callgate.cli.commands import command
+from callgate.cli.output import print_json, say
+from callgate.cli.session import Session
+from callgate.errors import Refused
+from callgate.model.finding import Finding
+from callgate.scanner.engine import scan as findings_of
+
+
+@dataclass(frozen=True, slots=True)
+class ScanOptions:
+    file: Annotated[str, typer.Argument(metavar="FILE", help='Lines of {"id": …, "tool": …}; - is stdin.')]
+
+
+class _Line(msgspec.Struct):
+    id: msgspec.Raw
+    tool: msgspec.Raw
+
+
+def register(root: typer.Typer) -> None:
+    """Add the command to the root."""
+    command(root, "scan", ScanOptions)(scan)
+
+
+def scan(session: Session, options: ScanOptions) -> None:
+    """Scan tool definitions, one {"id", "tool"} a line, and print what is found in each."""
+    for id_, findings in _scanned(_lines(options.file)):
+        if session.json:
+            print_json({"id": id_, "findings": [_place(finding) for finding in findings]})
+            continue
+        for finding in findings:
+            place = f"{finding.path or '/'}:{finding.start}-{finding.end}"
+            say(f"{id_}: {finding.severity} {finding.cls} [{finding.rule}] {place}: {finding.excerpt}")
+
+
+def _place(finding: Finding) -> dict[str, object]:
+    return {
+        "rule": finding.rule,
+        "class": finding.cls,
+        "severity": finding.severity,
+        "path": finding.path.encode("utf-8", "backslashreplace").decode(),
+        "start": finding.start,
+        "end": finding.end,
+    }
+
+
+def _lines(path: str) -> Iterator[bytes]:
+    """The lines of a file. Raises `Refused("validation")` when it cannot be read."""
+    if path == "-":
+        yield from sys.stdin.buffer
+        return
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123  a path that may be a pipe
+            yield from _all(file)
+    except OSError as error:
+        raise Refused("validation", f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _all(file: BinaryIO) -> Iterator[bytes]:
+    yield from file
+
+
+def _scanned(lines: Iterator[bytes]) -> Iterator[tuple[object, tuple[Finding, ...]]]:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            read = msgspec.json.decode(line, type=_Line)
+            id_ = msgspec.json.decode(read.id)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise Refused("validation", f'Line {number} is no JSON object with "id" and "tool".') from None
+        yield id_, findings_of("tool", bytes(read.tool))
