@@ -1,5 +1,6 @@
 """`callgate scan`: the scanner over a file of tool definitions, offline: no gateway, no data directory, no network."""
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from callgate.cli.session import Session
 from callgate.errors import Refused
 from callgate.model.finding import Finding
 from callgate.scanner.engine import scan as findings_of
+from callgate.wire import jsonrpc
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +23,7 @@ class ScanOptions:
     file: Annotated[str, typer.Argument(metavar="FILE", help='Lines of {"id": …, "tool": …}; - is stdin.')]
 
 
-class _Line(msgspec.Struct):
-    id: msgspec.Raw
-    tool: msgspec.Raw
+_BEGINNING = re.compile(rb'\{\s*"id"\s*:\s*("(?:[^"\\]|\\.)*"|-?\d+)\s*,\s*"tool"\s*:')
 
 
 def register(root: typer.Typer) -> None:
@@ -74,8 +74,19 @@ def _scanned(lines: Iterator[bytes]) -> Iterator[tuple[object, tuple[Finding, ..
         if not line.strip():
             continue
         try:
-            read = msgspec.json.decode(line, type=_Line)
-            id_ = msgspec.json.decode(read.id)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            id_, tool = _parted(line.strip())
+        except (Refused, KeyError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise Refused("validation", f'Line {number} is no JSON object with "id" and "tool".') from None
-        yield id_, findings_of("tool", bytes(read.tool))
+        yield id_, findings_of("tool", tool)
+
+
+def _parted(line: bytes) -> tuple[object, bytes]:
+    """The id and the raw tool of a line. A tool that is nested too deep to be read is handed on as it stands."""
+    begun = _BEGINNING.match(line)
+    if begun is not None and line.endswith(b"}"):
+        try:
+            jsonrpc.check_depth(line, 256)
+        except Refused:
+            return msgspec.json.decode(begun[1]), line[begun.end() : -1]
+    read = jsonrpc.members(line)
+    return msgspec.json.decode(read["id"]), bytes(read["tool"])
