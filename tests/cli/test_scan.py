@@ -42,7 +42,7 @@ def test_odd_definitions_are_scanned_and_bad_lines_are_named(tmp_path: Path) -> 
     done = callgate("scan", "-", "--json", stdin=half + deep)
     found = {line["id"]: line["findings"] for line in map(json.loads, done.stdout.splitlines())}
     assert "instruction_override" in [finding["class"] for finding in found[2]]
-    assert [finding["class"] for finding in found[1]] == ["too_large"]
+    assert "too_large" in [finding["class"] for finding in found[1]]
     bad = callgate("scan", "-", "--json", stdin=lines(PLAIN) + b'{"id": 1}\n')
     assert bad.returncode == 1
     assert b"Line 2" in bad.stderr
