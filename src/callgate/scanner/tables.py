@@ -43,6 +43,7 @@ class Rule(msgspec.Struct, frozen=True, rename={"cls": "class"}, forbid_unknown_
     ordered: bool = False
     soft: bool = False  # lowered where the text speaks of attacks or quotes
     negatable: bool = False  # does not count after "never" or "do not"
+    foreign: bool = False  # of words of other languages than English: does not count amidst English words
     joined: bool = False  # also looked for across the texts of one definition
 
 
