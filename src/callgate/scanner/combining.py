@@ -25,7 +25,7 @@ _ABOUT = re.compile(
     re.IGNORECASE,
 )
 _ENGLISH = re.compile(
-    r"\b(?:the|and|of|to|is|for|with|this|that|or|if|by|are|be|from|when|which|an?|it|not|as|your|you|will|use)\b",
+    r"\b(?:the|and|of|to|for|with|this|that|if|by|from|when|which|not|your|you|use|can|should|must|each|then)\b",
     re.IGNORECASE,
 )
 _QUOTES = "\"'`“”‘’«»„「」『』"
@@ -128,7 +128,8 @@ class Reading:
     def _english(self, start: int, end: int) -> bool:
         """Whether the words around are English: words of another language that stand there are a coincidence."""
         around = self.text[max(0, start - 40) : end + 40]
-        return around.isascii() and 4 * len(_ENGLISH.findall(around)) > around.count(" ") * 0.45
+        known = len(_ENGLISH.findall(around))
+        return around.isascii() and known >= 2 and 6 * known > around.count(" ")
 
     def _spoken_of(self, start: int, end: int) -> bool:
         """Whether the text quotes this or speaks of finding it, rather than saying it."""
