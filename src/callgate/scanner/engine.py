@@ -71,7 +71,9 @@ def _view(leaf: Leaf, view: View) -> Iterator[Finding]:
             hidden = bool(view.how) and view.new(match.start, match.end)
             if view.how and not hidden:
                 continue
-            yield _finding(leaf, view, match, hidden=hidden and not _PLAIN.issuperset(view.how))
+            hidden = hidden and not _PLAIN.issuperset(view.how)
+            if hidden or not rule.hidden:
+                yield _finding(leaf, view, match, hidden=hidden)
 
 
 def _rules(names: Iterable[str], role: str) -> Iterator[Rule]:
@@ -126,7 +128,7 @@ def _joined(leaves: tuple[Leaf, ...], findings: list[Finding]) -> list[Finding]:
     view = views(whole)[0]
     reading = Reading(view.text, matcher().hits(view.text))
     for rule in tables().rules:
-        if rule.joined and rule.cls not in classes:
+        if rule.joined and not rule.hidden and rule.cls not in classes:
             for match in reading.matches(rule):
                 start, end = view.span(match.start, match.end)
                 at = bisect_right(starts, start) - 1
