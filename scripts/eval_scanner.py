@@ -83,7 +83,8 @@ def evaluate(lines: Iterable[dict[str, Any]]) -> Result:
 def own() -> Iterator[dict[str, Any]]:
     """The repository's set."""
     for name in ("malicious", "hard_benign", "benign"):
-        yield from map(json.loads, (OWN / f"{name}.jsonl").read_text().splitlines())
+        for line in (OWN / f"{name}.jsonl").read_text().splitlines():
+            yield {**json.loads(line), "label": name}
 
 
 def sets() -> Iterator[tuple[str, Iterable[dict[str, Any]]]]:
