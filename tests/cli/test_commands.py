@@ -45,7 +45,7 @@ def test_a_tool_is_reviewed_by_its_hash(program: Program, shop: Shop) -> None:
     shop.tools[1]["description"] = "Read one order.\u202e"
     program.run("upstreams", "refresh", "shop")
     diff = program.run("tools", "diff", "shop__read_order").stdout
-    assert "/description" in diff
+    assert "HIGH (1)\n  description_changed  /description" in diff
     assert "- Read one order by its id." in diff
     assert "RIGHT-TO-LEFT OVERRIDE" in diff
     assert "\u202e" not in diff

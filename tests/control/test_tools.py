@@ -85,6 +85,9 @@ def test_drift_is_shown_with_its_hidden_characters(gateway: Running, shop: Shop,
     changes = {one["path"]: one for one in diff["changes"]}
     assert "ZERO WIDTH SPACE" in changes["/description"]["after"]
     assert changes["/annotations/destructiveHint"]["kind"] == "added"
+    assert changes["/description"]["severity"] == "high"
+    assert "nobody sees" in changes["/description"]["what"]
+    assert changes["/description"]["parts"][-1] == {"op": "added", "text": "⟨U+200B ZERO WIDTH SPACE⟩"}
     versions = gateway.operator.get(f"/tools/{name}/versions")["items"]
     assert [(one["full"] == first, one["approved"]) for one in versions] == [(True, True), (False, False)]
     other_way = gateway.operator.get(f"/tools/{name}/diff", old=drifted["full"], new=first)

@@ -8,6 +8,7 @@ import typer
 
 from callgate.cli.client import Client, segment
 from callgate.cli.commands import command, group
+from callgate.cli.differences import print_changes
 from callgate.cli.output import note, say, table
 from callgate.cli.session import Session
 from callgate.errors import Refused
@@ -72,12 +73,7 @@ def diff(session: Session, options: OneOptions) -> None:
 
     def human() -> None:
         say(f"{found['name']}: {found['old'] or 'never approved'} → {found['new']}")
-        for change in found["changes"]:
-            say(f"{change['kind']:8} {change['path'] or '/'}")
-            if change["before"] is not None:
-                say(f"  - {change['before']}")
-            if change["after"] is not None:
-                say(f"  + {change['after']}")
+        print_changes(found["changes"])
         if not found["changes"]:
             say("No difference.")
         else:

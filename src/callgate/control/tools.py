@@ -3,6 +3,7 @@
 Approving binds to the hash that was shown: when the tool has changed since, it is `stale_hash` and nothing happens.
 """
 
+import asyncio
 from typing import Annotated, Literal
 
 import msgspec
@@ -89,13 +90,26 @@ class Versions(msgspec.Struct, frozen=True):
     items: list[VersionView]
 
 
+class PartView(msgspec.Struct, frozen=True):
+    """A piece of a changed text; `cut` says in words what was left out."""
+
+    op: Literal["equal", "removed", "added", "cut"]
+    text: str
+
+
 class ChangeView(msgspec.Struct, frozen=True):
-    """One difference; `path` is a JSON Pointer, invisible characters are named in both texts."""
+    """One difference; `path` is a JSON Pointer. Invisible characters are named in all texts, look-alikes in `parts`.
+
+    `what` is a sentence for a person in a hurry; `parts` is empty where the values are no texts.
+    """
 
     path: str
     kind: str
+    severity: Literal["info", "low", "medium", "high", "critical"]
+    what: str
     before: str | None
     after: str | None
+    parts: list[PartView]
 
 
 class Diff(msgspec.Struct, frozen=True):
@@ -166,8 +180,8 @@ async def get_diff(asked: Asked[DiffQuery, None]) -> Diff:
         new = asked.query.new or tool.full
         before = None if old is None else await _version(unit, tool, old)
         after = await _version(unit, tool, new)
-    found = [ChangeView(one.path, one.kind, one.before, one.after) for one in changes(before, after)]
-    return Diff(tool.public_name, old, new, found)
+    found = await asyncio.to_thread(changes, before, after)
+    return Diff(tool.public_name, old, new, [msgspec.convert(one, ChangeView, from_attributes=True) for one in found])
 
 
 async def _version(unit: Unit, tool: Definition, full: str) -> bytes:
