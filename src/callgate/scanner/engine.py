@@ -4,6 +4,7 @@ What was hidden or encoded and turns out to be an order is worse than the same o
 closed: whatever could not be read in full is itself a finding.
 """
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
@@ -20,6 +21,7 @@ MOST = 100
 _NAMES = frozenset({"name", "param_name"})
 _TEXTS = frozenset({"title", "description", "param_text", "example", "default", "const", "enum", "other", "annotation"})
 _APART = str.maketrans("_-", "  ")
+_SPACED = re.compile(r"(?:[^\W\d_][ .\-_*|·]{1,3}){24}")
 _PLAIN = frozenset({"words"})  # readings that only part words: nothing was hidden
 _JOINED = 60_000  # characters of a definition's texts together that are read as one
 
@@ -51,6 +53,8 @@ def _leaf(leaf: Leaf) -> list[Finding]:
     if not leaf.text or leaf.text.isspace():
         return raw_findings(leaf)
     findings = raw_findings(leaf)
+    if spaced := _SPACED.search(leaf.text):
+        findings.append(_apart(leaf, *spaced.span()))
     for view in views(leaf.text):
         if view.cut:
             findings.append(_cut(leaf, view.cut))
@@ -151,6 +155,22 @@ def _spread(leaf: Leaf, span: tuple[int, int], match: Match, said: str) -> Findi
         excerpt=shown(said),
         why=f"{rule.why} The parts stand in several texts of the definition.",
         fix=rule.fix,
+    )
+
+
+def _apart(leaf: Leaf, start: int, end: int) -> Finding:
+    return Finding(
+        rule="engine.spaced_letters",
+        version=1,
+        cls="obfuscated_text",
+        severity="medium",
+        path=leaf.path,
+        start=start,
+        end=end,
+        excerpt=shown(leaf.text[start:end]),
+        why="Letters that are set apart one by one are read by models and missed by filters.",
+        fix="Write the text in plain words.",
+        key=leaf.key,
     )
 
 
