@@ -13,6 +13,7 @@ from callgate.scanner.combining import Match, Reading
 from callgate.scanner.mapping import View
 from callgate.scanner.matching import matcher
 from callgate.scanner.raw import raw_findings, shown
+from callgate.scanner.structure import structure_findings
 from callgate.scanner.surface import Leaf, surface
 from callgate.scanner.tables import Rule, tables
 from callgate.scanner.views import views
@@ -45,6 +46,7 @@ def scan(kind: str, raw: bytes) -> tuple[Finding, ...]:
             findings.extend(again)
         elif again:
             findings.extend(_leaf(leaf))
+    findings.extend(structure_findings(kind, seen.leaves, raw))
     findings.extend(_joined(seen.leaves, findings))
     return tuple(sorted(_strongest(findings), key=_order)[:MOST])
 
