@@ -6,7 +6,21 @@ from typing import Any
 import typer
 
 from callgate import __version__
-from callgate.cli import adopt, agents, audit, connect, doctor, governance, people, rules, tokens, tools, up, upstreams
+from callgate.cli import (
+    adopt,
+    agents,
+    audit,
+    connect,
+    doctor,
+    governance,
+    people,
+    rules,
+    scan,
+    tokens,
+    tools,
+    up,
+    upstreams,
+)
 from callgate.cli.commands import NoOptions, command, group
 from callgate.cli.output import say
 from callgate.cli.session import Session
@@ -20,6 +34,7 @@ def build() -> typer.Typer:
     adopt.register(root)
     governance.register(root)
     doctor.register(root)
+    scan.register(root)
     command(root, "version", NoOptions)(version)
     for module in (upstreams, tools, people, agents, tokens, rules, audit):
         root.add_typer(module.app)
