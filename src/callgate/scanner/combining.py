@@ -24,6 +24,10 @@ _ABOUT = re.compile(
     r"looks? like|phrases?|patterns?|payloads?|red.team\w*)\b",
     re.IGNORECASE,
 )
+_ENGLISH = re.compile(
+    r"\b(?:the|and|of|to|for|with|this|that|if|by|from|when|which|not|your|you|use|can|should|must|each|then)\b",
+    re.IGNORECASE,
+)
 _QUOTES = "\"'`“”‘’«»„「」『』"
 _NEAREST = 4  # hits on either side that are tried
 _MOST = 3  # places of one rule in one text
@@ -60,6 +64,8 @@ class Reading:
         """The places where a rule holds, at most three."""
         count = 0
         for start, end in self._places(rule):
+            if rule.foreign and self._english(start, end):
+                continue
             if rule.negatable and _NEGATED.search(self.text, max(0, start - 40), start):
                 continue
             yield Match(rule, start, end, rule.soft and self._spoken_of(start, end))
@@ -118,6 +124,12 @@ class Reading:
 
     def _together(self, rule: Rule, start: int, end: int) -> bool:
         return self.sentence(end) - self.sentence(start) <= rule.sentences
+
+    def _english(self, start: int, end: int) -> bool:
+        """Whether the words around are English: words of another language that stand there are a coincidence."""
+        around = self.text[max(0, start - 40) : end + 40]
+        known = len(_ENGLISH.findall(around))
+        return around.isascii() and known >= 2 and 6 * known > around.count(" ")
 
     def _spoken_of(self, start: int, end: int) -> bool:
         """Whether the text quotes this or speaks of finding it, rather than saying it."""

@@ -4,6 +4,7 @@ What was hidden or encoded and turns out to be an order is worse than the same o
 closed: whatever could not be read in full is itself a finding.
 """
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
@@ -12,6 +13,7 @@ from callgate.scanner.combining import Match, Reading
 from callgate.scanner.mapping import View
 from callgate.scanner.matching import matcher
 from callgate.scanner.raw import raw_findings, shown
+from callgate.scanner.structure import structure_findings
 from callgate.scanner.surface import Leaf, surface
 from callgate.scanner.tables import Rule, tables
 from callgate.scanner.views import views
@@ -20,6 +22,7 @@ MOST = 100
 _NAMES = frozenset({"name", "param_name"})
 _TEXTS = frozenset({"title", "description", "param_text", "example", "default", "const", "enum", "other", "annotation"})
 _APART = str.maketrans("_-", "  ")
+_SPACED = re.compile(r"(?:[^\W\d_][ .\-_*|·]{1,3}){24}")
 _PLAIN = frozenset({"words"})  # readings that only part words: nothing was hidden
 _JOINED = 60_000  # characters of a definition's texts together that are read as one
 
@@ -43,6 +46,7 @@ def scan(kind: str, raw: bytes) -> tuple[Finding, ...]:
             findings.extend(again)
         elif again:
             findings.extend(_leaf(leaf))
+    findings.extend(structure_findings(kind, seen.leaves, raw))
     findings.extend(_joined(seen.leaves, findings))
     return tuple(sorted(_strongest(findings), key=_order)[:MOST])
 
@@ -51,6 +55,8 @@ def _leaf(leaf: Leaf) -> list[Finding]:
     if not leaf.text or leaf.text.isspace():
         return raw_findings(leaf)
     findings = raw_findings(leaf)
+    if spaced := _SPACED.search(leaf.text):
+        findings.append(_apart(leaf, *spaced.span()))
     for view in views(leaf.text):
         if view.cut:
             findings.append(_cut(leaf, view.cut))
@@ -71,7 +77,9 @@ def _view(leaf: Leaf, view: View) -> Iterator[Finding]:
             hidden = bool(view.how) and view.new(match.start, match.end)
             if view.how and not hidden:
                 continue
-            yield _finding(leaf, view, match, hidden=hidden and not _PLAIN.issuperset(view.how))
+            hidden = hidden and not _PLAIN.issuperset(view.how)
+            if hidden or not rule.hidden:
+                yield _finding(leaf, view, match, hidden=hidden)
 
 
 def _rules(names: Iterable[str], role: str) -> Iterator[Rule]:
@@ -126,7 +134,7 @@ def _joined(leaves: tuple[Leaf, ...], findings: list[Finding]) -> list[Finding]:
     view = views(whole)[0]
     reading = Reading(view.text, matcher().hits(view.text))
     for rule in tables().rules:
-        if rule.joined and rule.cls not in classes:
+        if rule.joined and not rule.hidden and rule.cls not in classes:
             for match in reading.matches(rule):
                 start, end = view.span(match.start, match.end)
                 at = bisect_right(starts, start) - 1
@@ -152,6 +160,22 @@ def _spread(leaf: Leaf, span: tuple[int, int], match: Match, said: str) -> Findi
     )
 
 
+def _apart(leaf: Leaf, start: int, end: int) -> Finding:
+    return Finding(
+        rule="engine.spaced_letters",
+        version=1,
+        cls="obfuscated_text",
+        severity="medium",
+        path=leaf.path,
+        start=start,
+        end=end,
+        excerpt=shown(leaf.text[start:end]),
+        why="Letters that are set apart one by one are read by models and missed by filters.",
+        fix="Write the text in plain words.",
+        key=leaf.key,
+    )
+
+
 def _cut(leaf: Leaf, why: str) -> Finding:
     return Finding(
         rule="engine.too_large",
@@ -174,7 +198,7 @@ def _strongest(findings: list[Finding]) -> list[Finding]:
     for finding in sorted(findings, key=lambda each: (-rank(each.severity), each.start, -each.end, each.rule)):
         place = kept.setdefault((finding.cls, finding.path, finding.key), [])
         if len(place) <= MOST and not any(
-            other.start < finding.end and finding.start < other.end or _same(other, finding) for other in place
+            (other.start < finding.end and finding.start < other.end) or _same(other, finding) for other in place
         ):
             place.append(finding)
     return [finding for place in kept.values() for finding in place]

@@ -16,7 +16,7 @@ ENGINE = 1  # grows with every change of what the engine makes of the tables
 
 
 class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The signals of a language: `boundary` is "word" (both ends), "start" (stems) or "none" (scripts without blanks)."""
+    """The signals of a language. `boundary`: "word" (both ends), "start" (stems), "none" (scripts without blanks)."""
 
     language: str
     boundary: str
@@ -43,6 +43,8 @@ class Rule(msgspec.Struct, frozen=True, rename={"cls": "class"}, forbid_unknown_
     ordered: bool = False
     soft: bool = False  # lowered where the text speaks of attacks or quotes
     negatable: bool = False  # does not count after "never" or "do not"
+    hidden: bool = False  # only in text that was hidden or encoded
+    foreign: bool = False  # of words of other languages than English: does not count amidst English words
     joined: bool = False  # also looked for across the texts of one definition
 
 
