@@ -5,23 +5,28 @@ definitions hold nothing up. Fail closed: an error in the scanner fails the look
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
 
 from callgate import clock
+from callgate.errors import Refused
 from callgate.fleet.sync import Fleet
 from callgate.model.definition import Definition, Observed
 from callgate.model.finding import Finding
 from callgate.model.upstream import Upstream
+from callgate.scanner.catalogue import Listed, catalogue_findings
 from callgate.scanner.engine import rules_version, scan
+from callgate.scanner.surface import surface
 from callgate.store import definitions, findings
 from callgate.store.engine import Database
 from callgate.store.findings import Kept, Scanned
 from callgate.store.unit import Unit
+from callgate.wire import jsonrpc
 
 _PIECE = 20  # definitions scanned before the loop gets its turn
+_TEXTS = frozenset({"description", "title", "param_text"})
 _WRITTEN = 200  # definitions written in one transaction
 T = TypeVar("T")
 Key = tuple[str, str]  # kind and name
@@ -45,13 +50,33 @@ class Scans:
         self.version = rules_version()
 
     async def scan(
-        self, tenant: str, upstream: Upstream, items: Iterable[Observed], known: Mapping[Key, Definition]
+        self, tenant: str, upstream: Upstream, items: Sequence[Observed], known: Mapping[Key, Definition]
     ) -> Found:
-        """What is in each of these definitions of one upstream, by (kind, name)."""
+        """What is in each of these definitions of one upstream, by (kind, name): in itself, against what it was before,
+        and against all other tools of the tenant. `known` is what the upstream offered before."""
         found: Found = {}
         for piece in _pieces(items):
-            found.update(await asyncio.to_thread(_scanned, piece))
+            found.update(await asyncio.to_thread(_scanned, piece, known))
+        own = [_listed(upstream.id, item.name, known.get(("tool", item.name)), item.raw) for item in _tools(items)]
+        seen = {tool.name for tool in own}
+        kept = (one for (kind, name), one in known.items() if kind == "tool" and one.listed and name not in seen)
+        own += [_listed(upstream.id, one.name, one, one.raw) for one in kept]
+        across = await asyncio.to_thread(catalogue_findings, own, self._others(tenant, upstream.id), _text)
+        for name in seen:
+            found["tool", name] += tuple(across.get(name, ()))
         return found
+
+    def _others(self, tenant: str, upstream: str) -> list[Listed]:
+        """The tools of all other upstreams, as they were last seen."""
+        try:
+            definitions_there = self._fleet.view(tenant).definitions.values()
+        except Refused:
+            return []
+        return [
+            _listed(one.upstream, one.name, one, one.raw)
+            for one in definitions_there
+            if one.kind == "tool" and one.listed and one.upstream != upstream
+        ]
 
     async def rescan(self, tenant: str, *, only_old: bool = False) -> Report:
         """Look again at everything that is known of a tenant, or only at what other rules have looked at.
@@ -60,12 +85,13 @@ class Scans:
         """
         view = self._fleet.view(tenant)
         wanted = [one for one in view.definitions.values() if not only_old or one.scanned != self.version]
+        across = await asyncio.to_thread(_across, list(view.definitions.values())) if wanted else {}
         report = Report(0, (), 0)
         for start in range(0, len(wanted), _WRITTEN):
             part = wanted[start : start + _WRITTEN]
             seen: dict[str, tuple[Finding, ...]] = {}
             for piece in _pieces(part):
-                seen.update(await asyncio.to_thread(_rescanned, piece))
+                seen.update(await asyncio.to_thread(_rescanned, piece, across))
             async with self._db.unit(tenant) as unit:
                 report = _sum(report, await _keep(unit, part, seen, self.version))
         await self._fleet.refresh_now(tenant)
@@ -77,12 +103,41 @@ def _pieces(items: Iterable[T]) -> Iterator[list[T]]:
     return (everything[start : start + _PIECE] for start in range(0, len(everything), _PIECE))
 
 
-def _scanned(items: list[Observed]) -> Found:
+def _tools(items: Iterable[Observed]) -> Iterator[Observed]:
+    return (item for item in items if item.kind == "tool")
+
+
+def _scanned(items: list[Observed], known: Mapping[Key, Definition]) -> Found:
     return {(item.kind, item.name): scan(item.kind, item.raw) for item in items}
 
 
-def _rescanned(items: list[Definition]) -> dict[str, tuple[Finding, ...]]:
-    return {item.id: scan(item.kind, item.raw) for item in items}
+def _rescanned(items: list[Definition], across: Mapping[str, list[Finding]]) -> dict[str, tuple[Finding, ...]]:
+    return {item.id: (*scan(item.kind, item.raw), *across.get(item.id, ())) for item in items}
+
+
+def _across(everything: list[Definition]) -> dict[str, list[Finding]]:
+    """What the whole catalogue shows, by row id."""
+    tools = [one for one in everything if one.kind == "tool" and one.listed]
+    listed = [_listed(one.upstream, one.name, one, one.raw) for one in tools]
+    ids = {(one.upstream, one.name): one.id for one in tools}
+    found: dict[str, list[Finding]] = {}
+    for upstream in {one.upstream for one in tools}:
+        own = [tool for tool in listed if tool.upstream == upstream]
+        for name, findings_there in catalogue_findings(own, listed, _text).items():
+            found[ids[upstream, name]] = findings_there
+    return found
+
+
+def _listed(upstream: str, name: str, known: Definition | None, raw: bytes) -> Listed:
+    texts = tuple(
+        (leaf.path, leaf.text) for leaf in surface("tool", raw).leaves if leaf.role in _TEXTS and not leaf.key
+    )
+    return Listed(upstream, name, known.public_name if known is not None else name, texts)
+
+
+def _text(text: str) -> tuple[Finding, ...]:
+    """A scan of texts that were put together."""
+    return scan("instructions", jsonrpc.encoded(text))
 
 
 async def _keep(
