@@ -31,8 +31,9 @@ soak:            ## the tests that take long
 bench:           ## speed, side by side with nginx
 	@scripts/bench.sh $(ARGS)
 
-eval-scanner:    ## how well and how fast the scanner does (ARGS="--json out.json")
-	@scripts/eval-scanner.sh $(ARGS)
+eval-scanner:    ## how good the scanner is (ARGS="--markdown docs/scanner.md")
+	@scripts/setup.sh dev
+	@.venv/bin/python -m scripts.eval_scanner $(ARGS)
 
 format:          ## let ruff fix what it can
 	@scripts/setup.sh dev

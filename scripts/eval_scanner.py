@@ -1,7 +1,10 @@
-"""The command behind `make eval-scanner`: how well and how fast the scanner does, on labelled tool definitions.
+#!/usr/bin/env python3
+"""How good the scanner is: recall by class, false positives, speed, and what twelve disguises change.
 
-Sets: the development corpus ($CALLGATE_CORPUS or ../shared/corpus) where it is there, and the one in the repository.
-Exit codes: 0; 1 with --check when the repository's set is below `tests/scanner/corpus/floors.toml`; 2 for a bad option.
+    python -m scripts.eval_scanner [--json FILE] [--markdown docs/scanner.md] [--check]
+
+Reads the labelled set of tests/scanner/corpus, and tools.dev.jsonl.gz of $CALLGATE_CORPUS or ../shared/corpus where
+there is one. With --check only the first, and exit code 1 where it falls below tests/scanner/corpus/floors.toml.
 """
 
 import argparse
@@ -11,127 +14,205 @@ import os
 import sys
 import time
 import tomllib
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from callgate.model.finding import rank, worst
+from callgate.model.finding import Finding, rank, worst
+from callgate.scanner.catalogue import Listed, catalogue_findings
 from callgate.scanner.engine import rules_version, scan
+from tests.scanner.obfuscate import OBFUSCATIONS, SPOKEN, apply
 
 ROOT = Path(__file__).resolve().parents[1]
 OWN = ROOT / "tests" / "scanner" / "corpus"
-LEAST = "medium"
+FLOORS = OWN / "floors.toml"
+BEGIN = "<!-- results: written by make eval-scanner -->"
+END = "<!-- end of results -->"
+MEDIUM, CRITICAL = rank("medium"), rank("critical")
+DISGUISED = SPOKEN | {"multilingual"}
+Row = dict[str, Any]
+Result = dict[str, Any]
 
 
-@dataclass
-class Result:
-    """What a set showed. Counters by class (malicious) or label (the others)."""
-
-    seen: Counter[str] = field(default_factory=Counter)
-    found: Counter[str] = field(default_factory=Counter)
-    critical: Counter[str] = field(default_factory=Counter)
-    milliseconds: list[float] = field(default_factory=list)
-
-    def rate(self, *names: str) -> float:
-        """Found of seen, over these."""
-        return sum(self.found[name] for name in names) / max(1, sum(self.seen[name] for name in names))
-
-    @property
-    def classes(self) -> list[str]:
-        return sorted(name for name in self.seen if name not in ("benign", "hard_benign"))
-
-    def summary(self) -> dict[str, Any]:
-        """Every figure, for people and for --json."""
-        attacks = self.classes
-        recall = self.rate(*attacks)
-        hits = sum(self.found[name] for name in attacks)
-        alarms = self.found["benign"] + self.found["hard_benign"]
-        precision = hits / max(1, hits + alarms)
-        times = sorted(self.milliseconds)
-        return {
-            "malicious": sum(self.seen[name] for name in attacks),
-            "recall": round(recall, 4),
-            "f1": round(2 * precision * recall / max(1e-9, precision + recall), 4),
-            "false_positives": {name: round(self.rate(name), 4) for name in ("benign", "hard_benign")},
-            "critical": {name: self.critical[name] for name in ("benign", "hard_benign")},
-            "classes": {name: [self.found[name], self.seen[name]] for name in attacks},
-            "milliseconds": {
-                "p50": round(times[len(times) // 2], 2),
-                "p99": round(times[int(len(times) * 0.99)], 2),
-                "max": round(times[-1], 1),
-            },
-        }
+def own_rows() -> list[Row]:
+    """The set of this repository; a row's label is that of its file."""
+    return [
+        {**json.loads(line), "label": name, "provenance": "authored"}
+        for name in ("malicious", "hard_benign", "benign")
+        for line in (OWN / f"{name}.jsonl").read_text("utf-8").splitlines()
+    ]
 
 
-def evaluate(lines: Iterable[dict[str, Any]]) -> Result:
-    """Scan every tool of a set."""
-    result = Result()
-    for line in lines:
-        raw = json.dumps(line["tool"], ensure_ascii=False).encode("utf-8", "surrogatepass")
-        began = time.perf_counter()
-        severity = worst(scan("tool", raw))
-        result.milliseconds.append((time.perf_counter() - began) * 1000)
-        name = line["cls"] if line["label"] == "malicious" else line["label"]
-        result.seen[name] += 1
-        result.found[name] += rank(severity) >= rank(LEAST)
-        result.critical[name] += severity == "critical"
-    return result
+def shared_rows() -> list[Row]:
+    """The development split, none where it is not on this machine."""
+    path = Path(os.environ.get("CALLGATE_CORPUS") or ROOT.parent / "shared" / "corpus") / "tools.dev.jsonl.gz"
+    if not path.is_file():
+        return []
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
 
 
-def own() -> Iterator[dict[str, Any]]:
-    """The repository's set."""
-    for name in ("malicious", "hard_benign", "benign"):
-        for line in (OWN / f"{name}.jsonl").read_text().splitlines():
-            yield {**json.loads(line), "label": name}
+def raw(tool: Row) -> bytes:
+    return json.dumps(tool).encode()
 
 
-def sets() -> Iterator[tuple[str, Iterable[dict[str, Any]]]]:
-    """Every set that is there, by name."""
-    corpus = Path(os.environ.get("CALLGATE_CORPUS", ROOT.parent / "shared" / "corpus")) / "tools.dev.jsonl.gz"
-    if corpus.exists():
-        with gzip.open(corpus, "rt") as lines:
-            yield "development corpus", list(map(json.loads, lines))
-    yield "repository", own()
+def grouped(rows: Sequence[Row]) -> set[str]:
+    """The ids of tools that only a look at their whole upstream finds."""
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if "group" in row:
+            groups[row["group"]].append(row)
+    found: set[str] = set()
+    for name, members in groups.items():
+        tools = [
+            Listed(
+                name, row["tool"]["name"], row["tool"]["name"], (("/description", row["tool"].get("description", "")),)
+            )
+            for row in members
+        ]
+        findings = [one for each in catalogue_findings(tools, [], _scan_text).values() for one in each]
+        if rank(worst(findings)) >= MEDIUM:
+            found.update(row["id"] for row in members)
+    return found
 
 
-def show(name: str, summary: dict[str, Any]) -> None:
-    """A set's figures for a person."""
-    alarms, times = summary["false_positives"], summary["milliseconds"]
-    print(f"\n{name}: recall {summary['recall']:.3f} of {summary['malicious']}, F1 {summary['f1']:.3f}")
-    print(f"false positives: benign {alarms['benign']:.4f}, hard_benign {alarms['hard_benign']:.4f}")
-    print(f"milliseconds per tool: p50 {times['p50']}, p99 {times['p99']}, max {times['max']}")
-    for cls, (found, seen) in summary["classes"].items():
-        print(f"  {cls:28} {found}/{seen}")
+def _scan_text(text: str) -> Sequence[Finding]:
+    return scan("instructions", json.dumps(text).encode())
 
 
-def below(summary: dict[str, Any]) -> list[str]:
-    """What is worse than the floors say."""
-    floors = tomllib.loads((OWN / "floors.toml").read_text())
-    reasons = [] if summary["recall"] >= floors["recall"] else [f"recall {summary['recall']} < {floors['recall']}"]
-    for name, most in floors["false_positives"].items():
-        if summary["false_positives"][name] > most:
-            reasons.append(f"false positives of {name}: {summary['false_positives'][name]} > {most}")
-    return reasons
+def measured(rows: Sequence[Row], every: int = 1) -> Result:
+    """All figures of a set; disguises are tried on each `every`th attack."""
+    scan("tool", b"{}")  # loads the tables
+    times, ranks = [], {}
+    together = grouped(rows)
+    for row in rows:
+        definition = raw(row["tool"])
+        started = time.perf_counter()
+        ranks[row["id"]] = rank(worst(scan("tool", definition)))
+        times.append((time.perf_counter() - started) * 1000)
+        if row["id"] in together:
+            ranks[row["id"]] = max(ranks[row["id"]], MEDIUM)
+    hit = {name for name, found in ranks.items() if found >= MEDIUM}
+    attacks = [row for row in rows if row["label"] == "malicious"]
+    honest = [row for row in rows if row["label"] != "malicious"]
+    right, wrong = sum(row["id"] in hit for row in attacks), sum(row["id"] in hit for row in honest)
+    times.sort()
+    return {
+        "counts": dict(Counter(row["label"] for row in rows)),
+        "recall": right / len(attacks),
+        "f1": 2 * right / (right + wrong + len(attacks)),
+        "classes": _share(attacks, "cls", hit),
+        "provenance": _share(attacks, "provenance", hit),
+        "false_positives": _share(honest, "label", hit),
+        "false_positives_critical": _share(honest, "label", {name for name in ranks if ranks[name] >= CRITICAL}),
+        "disguises": disguised(
+            [row for row in attacks if row["cls"] in DISGUISED and row["id"] in hit - together][::every]
+        ),
+        "ms": {"p50": times[len(times) // 2], "p99": times[int(len(times) * 0.99)], "max": times[-1]},
+    }
 
 
-def main() -> int:
-    """Evaluate what is there."""
-    parser = argparse.ArgumentParser(prog="make eval-scanner", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to this file")
-    parser.add_argument("--check", action="store_true", help="exit 1 below the floors of the repository's set")
-    chosen = parser.parse_args()
-    print(f"rules {rules_version()}, findings of severity {LEAST} or worse")
-    summaries = {name: evaluate(lines).summary() for name, lines in sets()}
-    for name, summary in summaries.items():
-        show(name, summary)
-    if chosen.json is not None:
-        chosen.json.write_text(json.dumps(summaries, indent=1) + "\n")
-    reasons = below(summaries["repository"]) if chosen.check else []
-    for reason in reasons:
-        print(f"below the floor: {reason}", file=sys.stderr)
-    return 1 if reasons else 0
+def _share(rows: Sequence[Row], member: str, hit: set[str]) -> dict[str, list[int]]:
+    """By the value of a member: how many were hit, of how many."""
+    found: dict[str, list[int]] = {}
+    for row in sorted(rows, key=lambda row: str(row[member])):
+        pair = found.setdefault(row[member], [0, 0])
+        pair[0] += row["id"] in hit
+        pair[1] += 1
+    return found
+
+
+def disguised(rows: Sequence[Row]) -> dict[str, list[int]]:
+    """By disguise: of the attacks that are found in the open, how many are found still."""
+    found = {name: [0, 0] for name in OBFUSCATIONS}
+    for row in rows:
+        for name, obfuscation in OBFUSCATIONS.items():
+            tool = apply(row["tool"], obfuscation)
+            if tool != row["tool"]:
+                found[name][0] += rank(worst(scan("tool", raw(tool)))) >= MEDIUM
+                found[name][1] += 1
+    return found
+
+
+def ratio(pairs: dict[str, list[int]]) -> float:
+    """All of them together."""
+    return sum(hit for hit, _ in pairs.values()) / max(1, sum(count for _, count in pairs.values()))
+
+
+def below(result: Result, floors: dict[str, float]) -> Iterator[str]:
+    """What is worse than it may be, in a sentence each."""
+    wrong = result["false_positives"]
+    least = {"recall": result["recall"], "f1": result["f1"], "disguises": ratio(result["disguises"])}
+    most = {name: ratio({"": wrong[name]}) for name in ("benign", "hard_benign")}
+    most["critical"] = ratio(result["false_positives_critical"])
+    for name, figure in least.items():
+        if figure < floors[name]:
+            yield f"{name} is {figure:.4f}, at least {floors[name]:.4f} is wanted"
+    for name, figure in most.items():
+        if figure > floors[name]:
+            yield f"false positives, {name}: {figure:.4f}, at most {floors[name]:.4f} are allowed"
+
+
+def markdown(results: dict[str, Result]) -> str:
+    """The tables for docs/scanner.md."""
+    lines = [f"Rules {rules_version()[:12]}. Severity `medium` or worse counts as found.", ""]
+    for title, result in results.items():
+        lines += [f"### {title}", "", "| measure | result |", "| --- | --- |"]
+        lines += [f"| {name} | {value} |" for name, value in _summary(result)]
+        lines += ["", "| class | found |", "| --- | --- |"]
+        lines += [f"| {name} | {_of(pair)} |" for name, pair in result["classes"].items()]
+        lines += ["", "| disguise | still found |", "| --- | --- |"]
+        lines += [f"| {name} | {_of(pair)} |" for name, pair in result["disguises"].items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _summary(result: Result) -> Iterator[tuple[str, str]]:
+    yield "recall", f"{result['recall']:.3f}"
+    for name, pair in result["provenance"].items():
+        yield f"recall, {name}", _of(pair)
+    yield "F1", f"{result['f1']:.3f}"
+    for name, pair in result["false_positives"].items():
+        yield f"false positives, {name}", _of(pair)
+        yield f"false positives, {name}, critical", _of(result["false_positives_critical"][name])
+    yield "still found in disguise", f"{ratio(result['disguises']):.3f}"
+    ms = result["ms"]
+    yield "ms for a definition, p50 / p99 / max", f"{ms['p50']:.1f} / {ms['p99']:.1f} / {ms['max']:.1f}"
+
+
+def _of(pair: Sequence[int]) -> str:
+    return f"{pair[0]} of {pair[1]} ({pair[0] / max(1, pair[1]):.1%})"
+
+
+def write_markdown(path: Path, text: str) -> None:
+    """Put the tables between the marks. Raises `ValueError` where there are none."""
+    before, begin, rest = path.read_text("utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{path} has no lines {BEGIN!r} and {END!r}")
+    path.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", "utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--markdown", type=Path, metavar="FILE")
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args(arguments)
+    results = {"The set of this repository": measured(own_rows(), every=4 if options.check else 1)}
+    if not options.check and (shared := shared_rows()):
+        results["Real tools and public attacks, development split"] = measured(shared)
+    text = markdown(results)
+    print(text)
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    if options.markdown:
+        write_markdown(options.markdown, text)
+    worse = list(below(results["The set of this repository"], tomllib.loads(FLOORS.read_text("utf-8"))))
+    for sentence in worse:
+        print(f"below the floor: {sentence}", file=sys.stderr)
+    return 1 if options.check and worse else 0
 
 
 if __name__ == "__main__":
