@@ -12,6 +12,7 @@ from callgate.model.finding import SEVERITIES, Finding, rank
 from callgate.scanner.combining import Match, Reading
 from callgate.scanner.mapping import View
 from callgate.scanner.matching import matcher
+from callgate.scanner.model import model_findings
 from callgate.scanner.raw import raw_findings, shown
 from callgate.scanner.structure import structure_findings
 from callgate.scanner.surface import Leaf, surface
@@ -47,6 +48,7 @@ def scan(kind: str, raw: bytes) -> tuple[Finding, ...]:
         elif again:
             findings.extend(_leaf(leaf))
     findings.extend(structure_findings(kind, seen.leaves, raw))
+    findings.extend(model_findings(seen.leaves))
     findings.extend(_joined(seen.leaves, findings))
     return tuple(sorted(_strongest(findings), key=_order)[:MOST])
 

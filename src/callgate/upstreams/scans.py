@@ -17,6 +17,7 @@ from callgate.model.definition import Definition, Observed
 from callgate.model.finding import Finding
 from callgate.model.upstream import Upstream
 from callgate.scanner.catalogue import Listed, catalogue_findings
+from callgate.scanner.drift import drift_findings
 from callgate.scanner.engine import rules_version, scan
 from callgate.scanner.surface import surface
 from callgate.store import definitions, findings
@@ -108,7 +109,13 @@ def _tools(items: Iterable[Observed]) -> Iterator[Observed]:
 
 
 def _scanned(items: list[Observed], known: Mapping[Key, Definition]) -> Found:
-    return {(item.kind, item.name): scan(item.kind, item.raw) for item in items}
+    """Each item by itself, and what it adds to the version before."""
+    found: Found = {}
+    for item in items:
+        before = known.get((item.kind, item.name))
+        added = drift_findings(item.kind, before.raw, item.raw, scan) if before is not None else []
+        found[item.kind, item.name] = (*scan(item.kind, item.raw), *added)
+    return found
 
 
 def _rescanned(items: list[Definition], across: Mapping[str, list[Finding]]) -> dict[str, tuple[Finding, ...]]:
