@@ -21,6 +21,9 @@ from callgate.wire import jsonrpc
 @dataclass(frozen=True, slots=True)
 class ScanOptions:
     file: Annotated[str, typer.Argument(metavar="FILE", help='Lines of {"id": …, "tool": …}; - is stdin.')]
+    second_opinion: Annotated[
+        bool, typer.Option("--second-opinion", help="Ask the statistical model too; it adds `low` at most.")
+    ] = False
 
 
 _BEGINNING = re.compile(rb'\{\s*"id"\s*:\s*("(?:[^"\\]|\\.)*"|-?\d+)\s*,\s*"tool"\s*:')
@@ -33,7 +36,7 @@ def register(root: typer.Typer) -> None:
 
 def scan(session: Session, options: ScanOptions) -> None:
     """Scan tool definitions, one {"id", "tool"} a line, and print what is found in each."""
-    for id_, findings in _scanned(_lines(options.file)):
+    for id_, findings in _scanned(_lines(options.file), options.second_opinion):
         if session.json:
             print_json({"id": id_, "findings": [_place(finding) for finding in findings]})
             continue
@@ -69,7 +72,7 @@ def _all(file: BinaryIO) -> Iterator[bytes]:
     yield from file
 
 
-def _scanned(lines: Iterator[bytes]) -> Iterator[tuple[object, tuple[Finding, ...]]]:
+def _scanned(lines: Iterator[bytes], second_opinion: bool) -> Iterator[tuple[object, tuple[Finding, ...]]]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -77,7 +80,7 @@ def _scanned(lines: Iterator[bytes]) -> Iterator[tuple[object, tuple[Finding, ..
             id_, tool = _parted(line.strip())
         except (Refused, KeyError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise Refused("validation", f'Line {number} is no JSON object with "id" and "tool".') from None
-        yield id_, findings_of("tool", tool)
+        yield id_, findings_of("tool", tool, second_opinion=second_opinion)
 
 
 def _parted(line: bytes) -> tuple[object, bytes]:

@@ -33,8 +33,11 @@ def rules_version() -> str:
     return tables().version
 
 
-def scan(kind: str, raw: bytes) -> tuple[Finding, ...]:
-    """The findings of a definition as it was listed, the worst first, at most 100."""
+def scan(kind: str, raw: bytes, *, second_opinion: bool = False) -> tuple[Finding, ...]:
+    """The findings of a definition as it was listed, the worst first, at most 100.
+
+    `second_opinion` asks the statistical model too, which adds `low` at most and removes nothing.
+    """
     seen = surface(kind, raw)
     findings: list[Finding] = []
     if seen.cut:
@@ -48,7 +51,8 @@ def scan(kind: str, raw: bytes) -> tuple[Finding, ...]:
         elif again:
             findings.extend(_leaf(leaf))
     findings.extend(structure_findings(kind, seen.leaves, raw))
-    findings.extend(model_findings(seen.leaves))
+    if second_opinion:
+        findings.extend(model_findings(seen.leaves))
     findings.extend(_joined(seen.leaves, findings))
     return tuple(sorted(_strongest(findings), key=_order)[:MOST])
 
