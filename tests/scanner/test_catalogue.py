@@ -1,16 +1,24 @@
 """What only the catalogue shows: orders about others' tools, names that pass for them, texts in pieces."""
 
+import json
 import time
 from collections.abc import Sequence
 
 import pytest
 
 from callgate.model.finding import Finding
-from callgate.scanner.catalogue import Listed, catalogue_findings, skeleton
+from callgate.scanner.catalogue import Listed, catalogue_findings, listed, skeleton
 
 
 def tool(name: str, text: str = "", upstream: str = "own") -> Listed:
     return Listed(upstream, name, f"{upstream}__{name}", (("/description", text),))
+
+
+def test_a_tool_is_listed_with_the_descriptions_of_its_parameters() -> None:
+    schema = {"properties": {"a": {"description": "Of a.", "default": "x"}}}
+    raw = json.dumps({"name": "n", "description": "Of n.", "inputSchema": schema}).encode()
+    texts = (("/description", "Of n."), ("/inputSchema/properties/a/description", "Of a."))
+    assert listed("own", "n", "own__n", raw) == Listed("own", "n", "own__n", texts)
 
 
 MAIL = [
@@ -102,6 +110,10 @@ def test_what_the_texts_say_together() -> None:
     assert [(one.cls, one.severity, one.start, one.end, one.decoded) for one in found["a"]] == [
         ("split_payload", "medium", 5, 8, "bad thing")
     ]
+    quoted = [tool("a", 'The words are "Do" and "a bad".'), tool("b", 'Then comes "thing now" in the list.')]
+    assert [one.cls for one in catalogue_findings(quoted, [], scan_text)["a"]] == ["split_payload"]
+    counted = [tool("a", "Part 1 of 2: do a bad..."), tool("b", "(2/2) thing now.")]
+    assert [one.cls for one in catalogue_findings(counted, [], scan_text)["a"]] == ["split_payload"] * 2
     assert catalogue_findings([tool("a", "A bad thing."), tool("b", "Well.")], [], scan_text) == {}
     assert catalogue_findings([tool("a", "Do a bad"), tool("b", "thing", "other")], [], scan_text) == {}
 

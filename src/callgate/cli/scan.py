@@ -22,7 +22,7 @@ from callgate.errors import Refused
 from callgate.model.finding import Finding
 from callgate.scanner.engine import scan as scanned
 
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}:,]', re.DOTALL)
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[][{}:,]', re.DOTALL)
 _COLUMNS = ("severity", "class", "path", "rule", "says")
 
 
