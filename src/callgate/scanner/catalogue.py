@@ -80,8 +80,9 @@ _PIECE = re.compile(
 )
 _LEAD = re.compile(
     r"(?i)\s*[(\[]?(?:part|piece|fragment|segment|step|half|chunk)?\s*(?:\d{1,2}|one|two|three|i{1,3}|continued|cont\.?)"
-    r"(?:\s*(?:of|/)\s*\w{1,6})?\s*[)\]]?\s*[:.\-\u2013\u2026]{1,3}\s*|\s*[.\u2026]{1,3}\s*"
+    r"(?:\s*(?:of|/)\s*\w{1,6})?\s*(?:[)\]]\s*[:.\-\u2013\u2026]{0,3}|[:.\-\u2013\u2026]{1,3})\s*|\s*[.\u2026]{1,3}\s*"
 )
+_TAIL = re.compile(r"\s*(?:\.{2,}|\u2026)?\s*\Z")
 _QUOTED = re.compile(r"[\"\u201c\u00ab]([^\"\u201c\u201d\u00ab\u00bb]{2,300})[\"\u201d\u00bb]")
 _DESCRIBING = frozenset({"description", "param_text"})
 _MOST_NAMED = 5
@@ -292,7 +293,7 @@ class _Piece(msgspec.Struct, frozen=True):
 def _plain(tool: Listed, leaf: Leaf) -> Iterator[_Piece]:
     lead = _LEAD.match(leaf.text)
     begin = lead.end() if lead else 0
-    yield _Piece(tool, leaf, begin, leaf.text[begin:].rstrip(" .\u2026\n"))
+    yield _Piece(tool, leaf, begin, _TAIL.sub("", leaf.text[begin:]))
 
 
 def _quoted(tool: Listed, leaf: Leaf) -> Iterator[_Piece]:
@@ -321,10 +322,16 @@ def _joined(tools: Sequence[Listed], scan_text: ScanText) -> Iterator[tuple[str,
                 yield piece.tool.name, msgspec.structs.replace(one, decoded=finding.excerpt)
 
 
+def _followed(piece: _Piece, after: _Piece | None) -> str:
+    """A piece with what parts it from the next: a new sentence where that begins like one."""
+    return piece.text + (". " if after is not None and after.text[:1].isupper() else " ")
+
+
 def _crossing(pieces: list[_Piece], scan_text: ScanText) -> Iterator[tuple[int, int, Finding]]:
     """What stands in more than one piece, with the number of the piece where it begins and its offset there."""
-    starts = list(accumulate((len(piece.text) + 1 for piece in pieces), initial=0))
-    whole = scan_text(" ".join(piece.text for piece in pieces)) if len({one.tool.name for one in pieces}) > 1 else ()
+    followed = [_followed(piece, after) for piece, after in zip(pieces, [*pieces[1:], None], strict=True)]
+    starts = list(accumulate(map(len, followed), initial=0))
+    whole = scan_text("".join(followed)) if len({id(one.tool) for one in pieces}) > 1 else ()
     strong = [one for one in whole if rank(one.severity) >= rank("medium")]
     if not strong:
         return
