@@ -329,10 +329,11 @@ def _followed(piece: _Piece, after: _Piece | None) -> str:
 
 def _crossing(pieces: list[_Piece], scan_text: ScanText) -> Iterator[tuple[int, int, Finding]]:
     """What stands in more than one piece, with the number of the piece where it begins and its offset there."""
+    if len({id(piece.tool) for piece in pieces}) < 2:
+        return
     followed = [_followed(piece, after) for piece, after in zip(pieces, [*pieces[1:], None], strict=True)]
     starts = list(accumulate(map(len, followed), initial=0))
-    whole = scan_text("".join(followed)) if len({id(one.tool) for one in pieces}) > 1 else ()
-    strong = [one for one in whole if rank(one.severity) >= rank("medium")]
+    strong = [one for one in scan_text("".join(followed)) if rank(one.severity) >= rank("medium")]
     if not strong:
         return
     alone = {one.cls for piece in pieces for one in scan_text(piece.text)}
