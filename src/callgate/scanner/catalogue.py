@@ -13,7 +13,9 @@ from itertools import accumulate
 import msgspec
 
 from callgate.model.finding import Finding, rank
+from callgate.scanner.canonical import canonical
 from callgate.scanner.confusables import LOOKALIKES, plain, unaccented
+from callgate.scanner.mapping import View
 from callgate.scanner.purpose import Fault, found, names, parts
 from callgate.scanner.surface import Leaf, surface
 
@@ -187,8 +189,10 @@ class _Index:
     def shadows(self, tool: Listed) -> Iterator[Finding]:
         """Orders about tools of other upstreams, the first few."""
         known: set[str] = set()
-        for path, text in tool.texts:
-            for match in _IDENTIFIER.finditer(text[:_LONGEST]):
+        for path, given in tool.texts:
+            view = View(given[:_LONGEST]) if given.isascii() else canonical(View(given[:_LONGEST]))
+            text = view.text
+            for match in _IDENTIFIER.finditer(text):
                 name = match[0].rstrip(".-").lower()
                 other = self._named.get(name)
                 if other is None or name in known or not self._tells(match, text, name):
@@ -196,8 +200,8 @@ class _Index:
                 known.add(name)
                 if len(known) > _MOST_NAMED:
                     return
-                span = (match.start(), match.start() + len(name))
-                yield _about(_SHADOW, Leaf(path, "description", text), "medium", other, span)
+                span = view.span(match.start(), match.start() + len(name))
+                yield _about(_SHADOW, Leaf(path, "description", given), "medium", other, span)
 
     def _tells(self, match: re.Match[str], text: str, name: str) -> bool:
         """Whether a name is meant as one, is nobody's own, and stands in an order."""
