@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from callgate.model.finding import Finding, rank, worst
-from callgate.scanner.catalogue import Listed, catalogue_findings
+from callgate.scanner.catalogue import catalogue_findings, listed
 from callgate.scanner.engine import rules_version, scan
 from tests.scanner.obfuscate import OBFUSCATIONS, SPOKEN, apply
 
@@ -65,12 +65,7 @@ def grouped(rows: Sequence[Row]) -> set[str]:
             groups[row["group"]].append(row)
     found: set[str] = set()
     for name, members in groups.items():
-        tools = [
-            Listed(
-                name, row["tool"]["name"], row["tool"]["name"], (("/description", row["tool"].get("description", "")),)
-            )
-            for row in members
-        ]
+        tools = [listed(name, row["tool"]["name"], row["tool"]["name"], raw(row["tool"])) for row in members]
         findings = [one for each in catalogue_findings(tools, [], _scan_text).values() for one in each]
         if rank(worst(findings)) >= MEDIUM:
             found.update(row["id"] for row in members)

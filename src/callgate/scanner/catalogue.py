@@ -5,15 +5,19 @@ passes for it, wants calls that are not its own.
 """
 
 import re
-from collections import Counter, defaultdict
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 
 import msgspec
 
 from callgate.model.finding import Finding, rank
+from callgate.scanner.canonical import canonical
 from callgate.scanner.confusables import LOOKALIKES, plain, unaccented
+from callgate.scanner.mapping import View
 from callgate.scanner.purpose import Fault, found, names, parts
-from callgate.scanner.surface import Leaf
+from callgate.scanner.surface import Leaf, surface
 
 ScanText = Callable[[str], Sequence[Finding]]
 
@@ -76,6 +80,13 @@ _PIECE = re.compile(
     r"(?:of|from|in|given in|listed in|at)\b|"
     r"\b(?:to be )?continue[sd]? (?:in|with|from|at)\b"
 )
+_LEAD = re.compile(
+    r"(?i)\s*[(\[]?(?:part|piece|fragment|segment|step|half|chunk)?\s*(?:\d{1,2}|one|two|three|i{1,3}|continued|cont\.?)"
+    r"(?:\s*(?:of|/)\s*\w{1,6})?\s*(?:[)\]]\s*[:.\-\u2013\u2026]{0,3}|[:.\-\u2013\u2026]{1,3})\s*|\s*[.\u2026]{1,3}\s*"
+)
+_TAIL = re.compile(r"\s*(?:\.{2,}|\u2026)?\s*\Z")
+_QUOTED = re.compile(r"[\"\u201c\u00ab]([^\"\u201c\u201d\u00ab\u00bb]{2,300})[\"\u201d\u00bb]")
+_DESCRIBING = frozenset({"description", "param_text"})
 _MOST_NAMED = 5
 _WINDOW = 100
 _SHORT = 1_000  # a longer text is no piece of another
@@ -90,6 +101,12 @@ class Listed(msgspec.Struct, frozen=True):
     name: str
     public: str
     texts: tuple[tuple[str, str], ...]  # JSON Pointer and text of its descriptions, in their order
+
+
+def listed(upstream: str, name: str, public: str, raw: bytes) -> Listed:
+    """A tool from its raw definition: its descriptions, and those of its parameters."""
+    texts = (leaf for leaf in surface("tool", raw).leaves if leaf.role in _DESCRIBING and not leaf.key)
+    return Listed(upstream, name, public, tuple((leaf.path, leaf.text) for leaf in texts))
 
 
 def catalogue_findings(
@@ -172,8 +189,10 @@ class _Index:
     def shadows(self, tool: Listed) -> Iterator[Finding]:
         """Orders about tools of other upstreams, the first few."""
         known: set[str] = set()
-        for path, text in tool.texts:
-            for match in _IDENTIFIER.finditer(text[:_LONGEST]):
+        for path, given in tool.texts:
+            view = View(given[:_LONGEST]) if given.isascii() else canonical(View(given[:_LONGEST]))
+            text = view.text
+            for match in _IDENTIFIER.finditer(text):
                 name = match[0].rstrip(".-").lower()
                 other = self._named.get(name)
                 if other is None or name in known or not self._tells(match, text, name):
@@ -181,8 +200,8 @@ class _Index:
                 known.add(name)
                 if len(known) > _MOST_NAMED:
                     return
-                span = (match.start(), match.start() + len(name))
-                yield _about(_SHADOW, Leaf(path, "description", text), "medium", other, span)
+                span = view.span(match.start(), match.start() + len(name))
+                yield _about(_SHADOW, Leaf(path, "description", given), "medium", other, span)
 
     def _tells(self, match: re.Match[str], text: str, name: str) -> bool:
         """Whether a name is meant as one, is nobody's own, and stands in an order."""
@@ -266,31 +285,64 @@ def _pieces(own: Sequence[Listed]) -> Iterator[tuple[str, Finding]]:
         yield tool.name, found(_PART, leaf, "medium" if named else "low", span)
 
 
+class _Piece(msgspec.Struct, frozen=True):
+    """A text as it is joined with others: `text[begin:]`, without the words that only count the pieces."""
+
+    tool: Listed
+    leaf: Leaf
+    begin: int
+    text: str
+
+
+def _plain(tool: Listed, leaf: Leaf) -> Iterator[_Piece]:
+    lead = _LEAD.match(leaf.text)
+    begin = lead.end() if lead else 0
+    yield _Piece(tool, leaf, begin, _TAIL.sub("", leaf.text[begin:]))
+
+
+def _quoted(tool: Listed, leaf: Leaf) -> Iterator[_Piece]:
+    for match in _QUOTED.finditer(leaf.text):
+        yield _Piece(tool, leaf, match.start(1), match[1])
+
+
 def _joined(tools: Sequence[Listed], scan_text: ScanText) -> Iterator[tuple[str, Finding]]:
-    """Classes of at least `medium` that the joined short texts have and none alone, at the tool where each begins."""
-    starts: list[tuple[int, Listed, str, str]] = []
-    pieces: list[str] = []
-    length = 0
-    for tool in tools:
-        for path, text in tool.texts:
-            short = text.strip()
-            if len(short) > _SHORT:
-                continue
-            if length + len(short) > _LONGEST:
-                break
-            starts.append((length, tool, path, text))
-            pieces.append(short)
-            length += len(short) + 1
-    alone: Counter[str] = Counter()
-    for piece in pieces:
-        alone.update(finding.cls for finding in scan_text(piece))
-    for finding in scan_text(" ".join(pieces)):
-        if rank(finding.severity) < rank("medium") or alone[finding.cls]:
-            continue
-        at = max((number for number, start in enumerate(starts) if start[0] <= finding.start), default=0)
-        begin, tool, path, text = starts[at]
-        if finding.end <= begin + len(pieces[at]):
-            continue
-        span = (min(finding.start - begin, len(text)), len(text))
-        one = found(_WHOLE, Leaf(path, "description", text), "medium", span)
-        yield tool.name, msgspec.structs.replace(one, decoded=finding.excerpt)
+    """Classes of at least `medium` that the joined short texts have and none alone, at the tool where each begins: once
+    for the texts as they are, once for what they quote."""
+    seen: set[str] = set()
+    for reading in (_plain, _quoted):
+        pieces: list[_Piece] = []
+        room = _LONGEST
+        for tool in tools:
+            for path, text in tool.texts:
+                if path == "/description" and len(text) <= min(room, _SHORT):
+                    pieces.extend(reading(tool, Leaf(path, "description", text)))
+                    room -= len(text) + 1
+        for at, offset, finding in _crossing(pieces, scan_text):
+            if finding.cls not in seen:
+                seen.add(finding.cls)
+                piece = pieces[at]
+                span = (piece.begin + offset, piece.begin + len(piece.text))
+                one = found(_WHOLE, piece.leaf, "medium", span)
+                yield piece.tool.name, msgspec.structs.replace(one, decoded=finding.excerpt)
+
+
+def _followed(piece: _Piece, after: _Piece | None) -> str:
+    """A piece with what parts it from the next: a new sentence where that begins like one."""
+    return piece.text + (". " if after is not None and after.text[:1].isupper() else " ")
+
+
+def _crossing(pieces: list[_Piece], scan_text: ScanText) -> Iterator[tuple[int, int, Finding]]:
+    """What stands in more than one piece, with the number of the piece where it begins and its offset there."""
+    if len({id(piece.tool) for piece in pieces}) < 2:
+        return
+    followed = [_followed(piece, after) for piece, after in zip(pieces, [*pieces[1:], None], strict=True)]
+    starts = list(accumulate(map(len, followed), initial=0))
+    strong = [one for one in scan_text("".join(followed)) if rank(one.severity) >= rank("medium")]
+    if not strong:
+        return
+    alone = {one.cls for piece in pieces for one in scan_text(piece.text)}
+    for finding in strong:
+        at = max(0, bisect_right(starts, finding.start) - 1)
+        last = max(0, bisect_right(starts, max(finding.start, finding.end - 1)) - 1)
+        if finding.cls not in alone and pieces[at].tool is not pieces[min(last, len(pieces) - 1)].tool:
+            yield at, min(finding.start - starts[at], len(pieces[at].text)), finding

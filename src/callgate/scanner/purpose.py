@@ -19,84 +19,17 @@ def names(words: str) -> frozenset[str]:
 
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_A-Za-z]+")
 _ENDINGS = re.compile(r"(?:ing|ed|es|s|e)$")
-_PURE = frozenset(
-    [
-        "add",
-        "adds",
-        "addition",
-        "subtract",
-        "multiply",
-        "divide",
-        "sum",
-        "sums",
-        "calculate",
-        "calculates",
-        "calculator",
-        "compute",
-        "average",
-        "mean",
-        "median",
-        "convert",
-        "converts",
-        "converter",
-        "conversion",
-        "currency",
-        "weather",
-        "forecast",
-        "temperature",
-        "time",
-        "timezone",
-        "clock",
-        "date",
-        "calendar_day",
-        "random",
-        "dice",
-        "roll",
-        "flip",
-        "joke",
-        "fact",
-        "quote",
-        "quotes",
-        "uuid",
-        "hash",
-        "encode",
-        "decode",
-        "checksum",
-        "round",
-        "factorial",
-        "fibonacci",
-        "prime",
-        "percentage",
-        "percent",
-        "sqrt",
-        "power",
-        "unit",
-        "units",
-        "postcode",
-        "zip",
-        "distance",
-        "greet",
-        "greeting",
-        "hello",
-        "count",
-        "counts",
-        "word",
-        "length",
-        "uppercase",
-        "lowercase",
-        "reverse",
-        "slugify",
-        "palindrome",
-        "tip",
-        "bmi",
-        "roman",
-        "dictionary",
-        "definition",
-        "synonym",
-        "holiday",
-        "holidays",
-    ]
+_PURE = names(
+    "numbers integers addition subtract multiply divide sum sums calculate calculates calculator compute average "
+    "mean median convert converts converter conversion currency weather forecast temperature time timezone clock "
+    "date calendar_day random dice roll flip joke fact quote quotes uuid hash encode decode checksum round "
+    "factorial fibonacci prime percentage percent sqrt power unit units postcode zip distance greet greeting "
+    "hello count counts word length uppercase lowercase reverse slugify palindrome tip bmi roman dictionary "
+    "definition synonym holiday holidays "
 )
+
+
+_LEAD = 240  # characters of a description that say what a tool is for; what follows may be its excuse
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -145,9 +78,9 @@ def purpose(leaves: tuple[Leaf, ...]) -> Purpose:
     }
     name, said = top.get("/name", ""), top.get("/description", "")
     heads = [*parts(name), *parts(top.get("/title", ""))]
-    words = frozenset([*heads, *(match.lower() for match in re.findall(r"[^\W_]+", said[:4000]))])
-    first = re.findall(r"[^\W_]+", said[:400])[:6]
-    pure = not _PURE.isdisjoint(heads) or not _PURE.isdisjoint(word.lower() for word in first)
+    words = frozenset([*heads, *(match.lower() for match in re.findall(r"[^\W_]+", said[:_LEAD]))])
+    first = re.findall(r"[^\W_]+", said[:400])[:5]
+    pure = name.lower() == "add" or not _PURE.isdisjoint([*heads, *map(str.lower, first)])
     return Purpose(name, said, words, frozenset(map(stem, words)), pure)
 
 

@@ -33,95 +33,17 @@ _CLAIM = Fault(
     "Say in the description that the tool can write, or remove the parameter.",
 )
 _DESTROY = names("delete drop purge truncate wipe erase destroy shred uninstall terminate nuke")
-_CHANGE = _DESTROY | frozenset(
-    [
-        "remove",
-        "write",
-        "overwrite",
-        "send",
-        "post",
-        "insert",
-        "modify",
-        "upload",
-        "transfer",
-        "pay",
-        "deploy",
-        "install",
-        "kill",
-        "cancel",
-        "transmit",
-        "create",
-        "update",
-        "set",
-        "add",
-        "edit",
-        "move",
-        "rename",
-        "reset",
-        "disable",
-        "enable",
-        "revoke",
-        "grant",
-        "publish",
-        "charge",
-        "refund",
-        "withdraw",
-    ]
+_CHANGE = _DESTROY | names(
+    "remove write overwrite send post insert modify upload transfer pay deploy install kill cancel transmit "
+    "create update set add edit move rename reset disable enable revoke grant publish charge refund withdraw"
 )
 _WEAK = names("set add post enable disable move reset update create edit")  # nouns too, or of the caller's own state
 _VERBS = _DESTROY | names("write overwrite send insert modify upload transfer pay")  # last words, too
-_LOOKS_ON = frozenset(
-    [
-        "get",
-        "list",
-        "read",
-        "search",
-        "find",
-        "query",
-        "show",
-        "describe",
-        "fetch",
-        "check",
-        "view",
-        "count",
-        "validate",
-        "preview",
-        "simulate",
-        "test",
-        "generate",
-        "plan",
-        "diff",
-        "compare",
-        "is",
-        "has",
-        "can",
-        "explain",
-        "analyze",
-        "analyse",
-        "estimate",
-        "lookup",
-        "browse",
-        "download",
-        "export",
-        "inspect",
-        "retrieve",
-        "summarize",
-        "suggest",
-        "recommend",
-        "draft",
-        "verify",
-        "calculate",
-        "convert",
-        "parse",
-        "lint",
-        "dry",
-        "monitor",
-        "watch",
-        "trigger",
-        "report",
-        "scan",
-        "audit",
-    ]
+_LOOKS_ON = names(
+    "get list read search find query show describe fetch check view count validate preview simulate test generate "
+    "plan diff compare is has can explain analyze analyse estimate lookup browse download export inspect retrieve "
+    "summarize suggest recommend draft verify calculate convert parse lint dry monitor watch trigger report scan "
+    "audit"
 )
 _INFLECTED = {
     **{verb: verb for verb in _CHANGE},

@@ -56,11 +56,11 @@ class _Ask(msgspec.Struct, frozen=True):
     names: re.Pattern[str]  # of the words of the name, parted by blanks
     excuses: frozenset[str]  # a tool that speaks of one of these may ask
     severity: str
-    excused: str = ""
+    only_pure: bool = False  # asked of simple functions alone: others have honest uses for it
 
 
-def _ask(fault: Fault, names: str, excuses: str, severity: str, excused: str = "") -> _Ask:
-    return _Ask(fault, re.compile(rf"(?:^| )(?:{names})(?: |$)"), stems(excuses), severity, excused)
+def _ask(fault: Fault, names: str, excuses: str, severity: str, *, only_pure: bool = False) -> _Ask:
+    return _Ask(fault, re.compile(rf"(?:^| )(?:{names})(?: |$)"), stems(excuses), severity, only_pure)
 
 
 _TALK = (
@@ -84,7 +84,7 @@ _ASKS = (
         r"(?: (?:history|log|logs|transcript|context|so far|text|dump|summary|state|contents?))+|"
         r"(?:full|whole|entire|complete) (?:conversation|chat|dialog|transcript|history|context)|conversation|"
         r"(?:previous|prior|all|last|recent) (?:user )?(?:messages|turns|prompts)|message history|"
-        r"user (?:prompts?|messages?|request verbatim|conversation)|verbatim (?:prompt|request|message)|"
+        r"user (?:request verbatim|conversation)|verbatim (?:prompt|request|message)|"
         r"history so far",
         _TALK,
         "medium",
@@ -139,8 +139,32 @@ _ASKS = (
         "provider pay payment card checkout purchase kyc identity tax payroll employee sql query queries "
         "approve verify url",
         "medium",
-        "",
     ),
+    _ask(
+        _CONTEXT,
+        r"(?:previous|prior|preceding|earlier|past|all) (?:tool )?(?:results?|outputs?|calls?|answers?|"
+        r"responses?|turns)|"
+        r"(?:agent|model|llm|assistant|internal) (?:memory|state|context|transcript|history|log)|"
+        r"session (?:transcript|log)|"
+        r"context dump|everything(?: \w+)?|tool (?:results|outputs)|user (?:prompts?|messages?|query|request|"
+        r"question|intent)|"
+        r"hidden rules",
+        _TALK,
+        "medium",
+        only_pure=True,
+    ),
+    _ask(
+        _LOCAL,
+        r"browser (?:cookies|passwords|profile|data)|(?:home|directory|folder|dir) (?:listing|contents|files)|"
+        r"installed (?:apps|packages|programs)|process list|hosts file|files? (?:contents?|dump|data)|"
+        r"(?:user|personal|private|customer|client) (?:profile|data|details|info|information|identity)|env|"
+        r"environment|"
+        r"source code|secrets?|machine info|system info",
+        "file files user profile code source browser environment system machine customer",
+        "medium",
+        only_pure=True,
+    ),
+    _ask(_CONTEXT, r"user (?:prompts?|messages?)", _TALK, "low"),
 )
 _EXTRAS = re.compile(
     r"(?:side |extra |additional |internal |debug |my |user )?(?:notes?|sidenotes?|feedback|debug|"
@@ -175,7 +199,7 @@ def sensitive_parameter(name: str) -> str:
     """What a parameter of this name asks for, "" where nothing that is anybody's: `context`, `secret`, …"""
     words = " ".join(parts(name))
     for ask in _ASKS:
-        if ask.names.search(words):
+        if not ask.only_pure and ask.names.search(words):
             return ask.fault.rule.removeprefix("structure.").removesuffix("_parameter")
     return ""
 
@@ -190,9 +214,10 @@ def _asked(own: Purpose, leaf: Leaf, words: tuple[str, ...]) -> Finding | None:
     name = " ".join(words)
     for ask in _ASKS:
         match = ask.names.search(name)
-        if match is None:
+        if match is None or (ask.only_pure and not own.pure):
             continue
-        severity = ask.excused if own.any(ask.excuses) and not own.pure else ask.severity
+        excused = own.any(stems(match[0])) if own.pure else own.any(ask.excuses)
+        severity = "" if excused else ask.severity
         if ask.fault is _SECRET and severity == "medium" and not (own.pure and match.span() == (0, len(name))):
             severity = "low"
         return found(ask.fault, leaf, severity) if severity else None

@@ -137,7 +137,7 @@ _FORMATS = (
     (re.compile(r"\bnpm_[A-Za-z0-9]{36}\b"), 14),
     (re.compile(r"\bhf_[A-Za-z0-9]{30,}\b"), 14),
     (re.compile(r"\bSG\.[\w-]{20,24}\.[\w-]{40,45}"), 16),
-    (re.compile(r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{16,}"), 20),
+    (re.compile(r"\beyJ[\w-]{10,600}\.eyJ[\w-]{10,4000}\.[\w-]{16,}"), 20),
     (re.compile(r"\bhooks\.slack\.com/services/T\w{8,}/B\w{8,}/\w{20,}"), 16),
     (re.compile(r"-----BEGIN (?:[A-Z0-9]+ ){0,2}PRIVATE KEY-----\s*[\w+/=\s]{60,}"), 20),
     (re.compile(r"\b[a-z][a-z0-9+]{2,15}://[\w.-]{1,64}:(?!//)[^\s:@/<>{}\[\]$*]{6,100}@[\w-]+(?:\.[\w-]+)+"), 8),
@@ -179,8 +179,8 @@ def _proposed(own: Purpose, leaf: Leaf) -> list[Finding]:
             severity = "medium"
         if severity:
             findings.append(found(look.fault, leaf, severity, match.span()))
-    match = _MAIL.search(leaf.text)
-    if match is not None and leaf.role in {"default", "const"}:
+    match = _MAIL.search(leaf.text) if leaf.role in {"default", "const"} and "@" in leaf.text else None
+    if match is not None:
         name = leaf.path.split("/")[-2] if leaf.path.count("/") > 1 else ""
         copied = _COPIES.search(name) is not None and not re.search(
             r"(?i)^(?:user|you|name|me|john|jane|foo|test)", match[0]
