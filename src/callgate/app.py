@@ -35,6 +35,7 @@ from callgate.control.permissions import PREFIX
 from callgate.control.problem import problem_response
 from callgate.control.services import Services
 from callgate.credentials.envelope import Envelope
+from callgate.credentials.keyfile import secret
 from callgate.credentials.secrets import Secrets
 from callgate.errors import Refused
 from callgate.fleet.mail import Mail
@@ -51,12 +52,15 @@ from callgate.mcp.inflight import InFlight
 from callgate.mcp.notes import StoreNotes
 from callgate.model.caller import DEFAULT_TENANT
 from callgate.model.upstream import Upstream
+from callgate.net.client import Client
+from callgate.net.policy import TargetPolicy
 from callgate.net.pool import Pool
 from callgate.settings import Settings
 from callgate.store import tenants
 from callgate.store.engine import Database
 from callgate.telemetry.logs import get_logger
 from callgate.upstreams.discover import Discovery
+from callgate.upstreams.judging import Endpoint, Judge
 from callgate.upstreams.pool import Credential, Upstreams
 from callgate.upstreams.sandbox_homes import default_runtime_dir
 from callgate.upstreams.sandbox_spec import ChildLimits, ChildSpec
@@ -148,13 +152,22 @@ async def _parts(settings: Settings, stack: AsyncExitStack, url: str | None) -> 
     scans = Scans(db, fleet)
     discovery = Discovery(db, fleet, mail, upstreams, scans, interval=settings.refresh_seconds)
     stack.push_async_callback(discovery.stop)
+    judge = _judge(settings, db, fleet, pool, scans.version)
     await mail.start()  # whatever the role: who asks another replica needs its answer
     stack.push_async_callback(mail.stop)
     services = Services(
         settings=settings, replica=replica, url=url, db=db, fleet=fleet, tokens=tokens, recorder=recorder,
-        envelope=envelope, upstreams=upstreams, discovery=discovery, scans=scans, stopping=asyncio.Event(),
+        envelope=envelope, upstreams=upstreams, discovery=discovery, scans=scans, judge=judge, stopping=asyncio.Event(),
     )  # fmt: skip
     return Parts(services, mail, secrets)
+
+
+def _judge(settings: Settings, db: Database, fleet: Fleet, pool: Pool, rules: str) -> Judge | None:
+    if settings.judge_url is None or settings.judge_model is None:
+        return None
+    key = "" if settings.judge_key_file is None else secret(settings.judge_key_file)
+    policy = TargetPolicy(True, settings.networks)  # the operator chose the address
+    return Judge(db, fleet, Client(pool), Endpoint(settings.judge_url, settings.judge_model, key, policy), rules)
 
 
 def _info(settings: Settings, url: str | None) -> Mapping[str, str]:
@@ -201,6 +214,9 @@ async def _open_port(stack: AsyncExitStack, parts: Parts, control: ControlAPI, l
     await services.discovery.start()
     keeping = asyncio.create_task(keep_house(services.db, services.fleet, services.scans), name="housekeeping")
     stack.callback(keeping.cancel)
+    if services.judge is not None:
+        judging = asyncio.create_task(services.judge.keep_judging(), name="judge")
+        stack.callback(judging.cancel)
     lane = Lane(context, endpoint.sessions)
     await _serve(stack, services.settings, Front(services, shown, endpoint), listener, partial(Door, take=lane.take))
 

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     refresh_seconds: float = Field(default=60.0, ge=1.0)
     poll_seconds: float = Field(default=2.0, ge=0.1, le=5.0)
     shutdown_seconds: float = Field(default=5.0, ge=0.0, le=60.0)
+    judge_url: str | None = None  # an OpenAI-compatible API up to /v1; absent = no outside judge
+    judge_model: str | None = None
+    judge_key_file: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property
@@ -102,8 +105,19 @@ class Settings(BaseSettings):
             raise ValueError("must start with postgresql:// (leave it out for the embedded SQLite store)")
         return value
 
+    @field_validator("judge_url")
+    @classmethod
+    def _is_web_address(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("https://", "http://")):
+            raise ValueError("must start with https:// or http://, such as https://llm.acme.example/v1")
+        return value
+
     @model_validator(mode="after")
     def _fits_together(self) -> "Settings":
+        if (self.judge_url is None) != (self.judge_model is None):
+            raise ValueError("judge_url and judge_model belong together: give both or none")
+        if self.judge_key_file is not None and self.judge_url is None:
+            raise ValueError("judge_key_file has no use without judge_url")
         if self.anonymous_person and self.host not in LOOPBACK:
             raise ValueError("anonymous_person is allowed only when host is a loopback address")
         return self

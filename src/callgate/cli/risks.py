@@ -7,8 +7,9 @@ import typer
 
 from callgate.cli.client import segment
 from callgate.cli.commands import NoOptions, command, group
-from callgate.cli.output import say, table
+from callgate.cli.output import note, say, table
 from callgate.cli.session import Session
+from callgate.errors import Refused
 
 app = group("risks", "What the scanner saw in tools, prompts and instructions.")
 COLUMNS = ("severity", "class", "name", "path", "excerpt", "id")
@@ -91,6 +92,26 @@ def rescan(session: Session, _options: NoOptions) -> None:
             say(f"{report['gone']} findings are gone.")
 
     session.show(report, human)
+
+
+@command(app, "judge", NoOptions)
+def judge(session: Session, _options: NoOptions) -> None:
+    """Ask the outside judge about every definition that it has not seen."""
+    rounds: list[dict[str, Any]] = []
+    while not rounds or (rounds[-1]["left"] and rounds[-1]["asked"] and not rounds[-1]["reason"]):
+        rounds.append(session.client.post("/risks/judge"))
+        note(f"{rounds[-1]['left']} definitions left")
+    last = rounds[-1]
+    raised = [risk for one in rounds for risk in one["raised"]]
+    report = {**last, "asked": sum(one["asked"] for one in rounds), "raised": raised}
+
+    def human() -> None:
+        say(f"Asked {report['judge']} about {report['asked']} definitions.")
+        table([_row(risk) for risk in raised], COLUMNS, "Nothing new.")
+
+    session.show(report, human)
+    if report["reason"]:
+        raise Refused("internal", f"It stopped with {report['left']} definitions left. {report['reason']}")
 
 
 def finding_line(finding: dict[str, Any]) -> str:

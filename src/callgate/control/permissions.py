@@ -62,6 +62,7 @@ TABLE: Mapping[Route, Need] = MappingProxyType(
         ("GET", "/risks"): Need("risks.read", LOOKERS),
         ("GET", "/risks/{id}"): Need("risks.read", LOOKERS),
         ("POST", "/risks/{id}/ack"): Need("risks.ack", REVIEWERS),
+        ("POST", "/risks/judge"): Need("risks.judge", REVIEWERS),
         ("POST", "/risks/rescan"): Need("risks.rescan", REVIEWERS),
         # people, agents, tokens
         ("GET", "/people"): Need("people.read", LOOKERS),

@@ -60,6 +60,17 @@ class Rescanned(msgspec.Struct, frozen=True):
     gone: int
 
 
+class JudgedView(msgspec.Struct, frozen=True):
+    """What a round of questions to the outside judge brought: how many were asked, what nobody has seen before, why it
+    stopped early ("" where it did not), and how many definitions still wait."""
+
+    judge: str
+    asked: int
+    raised: list[RiskView]
+    reason: str
+    left: int
+
+
 async def _views(unit: Unit, found: Sequence[Kept]) -> list[RiskView]:
     about = {one.id: one for one in await definitions.some(unit, {one.definition for one in found})}
     names = await upstreams.names_of(unit, {one.upstream for one in about.values()})
@@ -137,6 +148,17 @@ async def rescan(asked: Asked[Nothing, None]) -> Rescanned:
     return Rescanned(scans.version, report.scanned, raised, report.gone)
 
 
+async def judge(asked: Asked[Nothing, None]) -> JudgedView:
+    judge = asked.services.judge
+    if judge is None:
+        raise Refused("conflict", "No outside judge is set; give CALLGATE_JUDGE_URL and CALLGATE_JUDGE_MODEL.")
+    done = await judge.judge(asked.tenant)
+    async with asked.services.db.unit(asked.tenant) as unit:
+        await record(unit, asked.actor, "risks.judge", asked.tenant, after=judge.mark)
+        raised = await _views(unit, done.raised)
+    return JudgedView(judge.mark, done.asked, raised, clean(done.reason), done.left)
+
+
 OPERATIONS = (
     Operation("GET", "/risks", "List what the scanner saw.", list_risks, Page[RiskView], query=RisksQuery),
     Operation("GET", "/risks/{id}", "One finding.", get_risk, RiskView),
@@ -144,5 +166,6 @@ OPERATIONS = (
         "POST", "/risks/{id}/ack", "Let a finding stand.", acknowledge, RiskView, body=Acknowledgement,
         errors=("stale_hash",),
     ),
+    Operation("POST", "/risks/judge", "Ask the outside judge about what it has not seen.", judge, JudgedView),
     Operation("POST", "/risks/rescan", "Look at every definition again.", rescan, Rescanned),
 )  # fmt: skip

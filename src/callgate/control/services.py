@@ -10,6 +10,7 @@ from callgate.identity.tokens import TokenCache
 from callgate.settings import Settings
 from callgate.store.engine import Database
 from callgate.upstreams.discover import Discovery
+from callgate.upstreams.judging import Judge
 from callgate.upstreams.pool import Upstreams
 from callgate.upstreams.scans import Scans
 
@@ -17,7 +18,8 @@ from callgate.upstreams.scans import Scans
 @dataclass(frozen=True, slots=True)
 class Services:
     """One replica's parts. `replica` is its row id; `url` is its base URL, None where it serves no port;
-    `stopping` is set when the gateway shuts down."""
+    `judge` is the outside one, None where none
+    is set; `stopping` is set when the gateway shuts down."""
 
     settings: Settings
     replica: str
@@ -30,6 +32,7 @@ class Services:
     upstreams: Upstreams
     discovery: Discovery
     scans: Scans
+    judge: Judge | None
     stopping: asyncio.Event
 
     async def seen(self, tenant: str) -> None:

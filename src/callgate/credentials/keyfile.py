@@ -29,6 +29,17 @@ def load(path: Path) -> tuple[bytes, ...]:
         raise Refused("bad_setting", f"The key file {path} cannot be used: {error.strerror}.") from None
 
 
+def secret(path: Path) -> str:
+    """The one line of a file that holds a secret of somebody else's. Raises `Refused("bad_setting")`."""
+    try:
+        lines = _lines(path)
+    except OSError as error:
+        raise Refused("bad_setting", f"The key file {path} cannot be used: {error.strerror}.") from None
+    if len(lines) != 1 or not lines[0].isprintable():
+        raise Refused("bad_setting", f"The key file {path} must hold one line: the key.")
+    return lines[0]
+
+
 def _create(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{clock.random_urlsafe(6)}")
@@ -57,16 +68,21 @@ def _sync_directory(path: Path) -> None:
 
 
 def _read(path: Path) -> tuple[bytes, ...]:
+    keys = tuple(_key(path, line) for line in _lines(path))
+    if not keys:
+        raise Refused("bad_setting", f"The key file {path} holds no key; restore it from your backup.")
+    return keys
+
+
+def _lines(path: Path) -> list[str]:
+    """What stands in a file that is its owner's alone, without empty lines and comments."""
     with path.open("rb") as file:
         mode = os.fstat(file.fileno()).st_mode & 0o777
         if mode & 0o077:
             raise Refused("bad_setting", f"Others can read the key file {path} (mode {mode:o}); run: chmod 600 {path}")
         text = file.read(65_536)
     lines = [line.strip() for line in text.decode("ascii", "replace").splitlines()]
-    keys = tuple(_key(path, line) for line in lines if line and not line.startswith("#"))
-    if not keys:
-        raise Refused("bad_setting", f"The key file {path} holds no key; restore it from your backup.")
-    return keys
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def _key(path: Path, line: str) -> bytes:

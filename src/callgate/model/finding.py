@@ -3,6 +3,7 @@
 import msgspec
 
 SEVERITIES = ("info", "low", "medium", "high", "critical")
+JUDGE = "judge."  # what the names of the outside judge's findings begin with
 _RANK = {name: rank for rank, name in enumerate(SEVERITIES, start=1)}
 
 
@@ -23,6 +24,11 @@ class Finding(msgspec.Struct, frozen=True, rename={"cls": "class"}):
     why: str = ""  # a sentence for the reviewer
     fix: str = ""  # what the server's author or the reviewer can do
     key: bool = False
+
+    @property
+    def judged(self) -> bool:
+        """Whether the outside judge said it, and no rule."""
+        return self.rule.startswith(JUDGE)
 
 
 def rank(severity: str) -> int:

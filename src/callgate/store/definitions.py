@@ -140,6 +140,21 @@ async def contents(unit: Unit, wanted: Mapping[str, str]) -> dict[str, bytes]:
     return found
 
 
+async def reviewed_contents(unit: Unit, now: Iterable[tuple[Definition, str]]) -> dict[str, bytes]:
+    """Row id → what was approved, of each definition that was approved and has another content by now, the one of the
+    hash that is given with it."""
+    found: dict[str, bytes] = {}
+    older: dict[str, str] = {}
+    for one, full in now:
+        if one.approved_full is None or one.approved_full == full:
+            continue
+        if one.approved_full == one.full:
+            found[one.id] = one.raw
+        else:
+            older[one.id] = one.approved_full
+    return found | await contents(unit, older) if older else found
+
+
 async def changed_since(unit: Unit, revision: int) -> tuple[tuple[Definition, ...], tuple[str, ...]]:
     """(changed definitions, ids of deleted ones) after a revision of "definitions"."""
     return await rows.changed(unit, definitions, revision, build)

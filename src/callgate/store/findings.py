@@ -54,16 +54,23 @@ def key_of(full: str, finding: Finding) -> str:
     return hashlib.sha256(place.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-async def replace(unit: Unit, scans: Iterable[Scanned], at: float) -> dict[str, Weight]:
-    """Write what scans saw, in place of what was known of the same contents; what each weighs, by definition."""
+async def replace(unit: Unit, scans: Iterable[Scanned], at: float, *, judged: bool = False) -> dict[str, Weight]:
+    """Write what scans saw, in place of what was known of the same contents; what each weighs, by definition.
+
+    What the outside judge says stands beside what the rules say: neither removes a finding of the other. `judged` says
+    whose findings these are.
+    """
     weights: dict[str, Weight] = {}
     for chunk in rows.chunks(scans):
         before = await _kept(unit, chunk)
-        after = {one.definition: _merged(one, before.get((one.definition, one.full), {}), at) for one in chunk}
-        known = [one for one in chunk if (one.definition, one.full) in before]
-        for one in known:
-            condition = (findings.c.definition == one.definition) & (findings.c.full == one.full)
-            await unit.execute(delete(findings).where(findings.c.tenant == unit.tenant, condition))
+        after: dict[str, list[Kept]] = {}
+        for one in chunk:
+            known = before.get((one.definition, one.full), {})
+            others = [kept for kept in known.values() if kept.finding.judged != judged]
+            after[one.definition] = [*others, *_merged(one, known, at)]
+            if known:
+                condition = (findings.c.definition == one.definition) & (findings.c.full == one.full)
+                await unit.execute(delete(findings).where(findings.c.tenant == unit.tenant, condition))
         fresh = [_values(unit, kept) for found in after.values() for kept in found]
         for part in rows.chunks(fresh):
             await unit.execute(insert(findings), part)

@@ -113,12 +113,11 @@ def _once_each(seen: Observation) -> Observation:
 async def _changed(
     unit: Unit, known: Mapping[Key, Definition], seen: Observation, review: Review
 ) -> list[_Moved]:  # fmt: skip
-    approved = await _approved_contents(unit, known, seen)
+    again = [(current, item) for item in seen.definitions if (current := known.get((item.kind, item.name)))]
+    # what `pin` would go on showing
+    approved = await catalogue.reviewed_contents(unit, ((current, item.full) for current, item in again))
     found = []
-    for item in seen.definitions:
-        current = known.get((item.kind, item.name))
-        if current is None:
-            continue
+    for current, item in again:
         step = seen_again(current, item, review.terms, approved.get(current.id))
         content = {"raw": item.raw, "core": item.core, "full": item.full, "quarantined": item.quarantined}
         after = _stepped(current, step, listed=True, last_seen=seen.seen_at, **content)
@@ -126,21 +125,6 @@ async def _changed(
         if not same:
             found.append(_Moved(current, after, step.cause))
     return found
-
-
-async def _approved_contents(unit: Unit, known: Mapping[Key, Definition], seen: Observation) -> dict[str, bytes]:
-    """The approved contents of tools that are about to be something else: what `pin` would go on showing."""
-    found: dict[str, bytes] = {}
-    older: dict[str, str] = {}
-    for item in seen.definitions:
-        current = known.get((item.kind, item.name))
-        if current is None or current.approved_full is None or current.approved_full == item.full:
-            continue
-        if current.approved_full == current.full:
-            found[current.id] = current.raw
-        else:
-            older[current.id] = current.approved_full
-    return found | await catalogue.contents(unit, older)
 
 
 def _vanished(known: Mapping[Key, Definition], seen: Observation, before: float) -> list[_Moved]:

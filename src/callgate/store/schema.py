@@ -214,6 +214,7 @@ definition_versions = Table(  # every content a definition ever had, once
     Column("quarantined", Text, nullable=False),
     Column("first_seen", Double, nullable=False),
     Column("last_seen", Double, nullable=False),  # when it last became the current one
+    Column("judged", Text, nullable=False, server_default=""),  # which outside judge has seen it
 )
 
 findings = Table(  # what the scanner saw in one content of a definition

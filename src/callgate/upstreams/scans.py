@@ -6,7 +6,7 @@ definitions hold nothing up. Fail closed: an error in the scanner fails the look
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import NamedTuple
 
 import msgspec
 
@@ -29,7 +29,6 @@ from callgate.wire import jsonrpc
 _PIECE = 20  # definitions scanned before the loop gets its turn
 _TEXTS = frozenset({"description", "title", "param_text"})
 _WRITTEN = 200  # definitions written in one transaction
-T = TypeVar("T")
 Key = tuple[str, str]  # kind and name
 Found = dict[Key, tuple[Finding, ...]]
 
@@ -40,6 +39,14 @@ class Report(msgspec.Struct, frozen=True):
     scanned: int
     raised: tuple[Kept, ...]
     gone: int
+
+
+class Text(NamedTuple):
+    """What is to be scanned, and what of the same definition was approved, where that is something else."""
+
+    kind: str
+    raw: bytes
+    reviewed: bytes | None
 
 
 class Scans:
@@ -53,11 +60,13 @@ class Scans:
     async def scan(
         self, tenant: str, upstream: Upstream, items: Sequence[Observed], known: Mapping[Key, Definition]
     ) -> Found:
-        """What is in each of these definitions of one upstream, by (kind, name): in itself, against what it was before,
+        """What is in each of these definitions of one upstream, by (kind, name): in itself, against what was approved,
         and against all other tools of the tenant. `known` is what the upstream offered before."""
-        found: Found = {}
-        for piece in _pieces(items):
-            found.update(await asyncio.to_thread(_scanned, piece, known))
+        pairs = [(item, known.get((item.kind, item.name))) for item in items]
+        reviewed = await self._reviewed(tenant, ((one, item.full) for item, one in pairs if one is not None))
+        texts = [Text(item.kind, item.raw, reviewed.get(one.id) if one is not None else None) for item, one in pairs]
+        each = zip(items, await _scanned(texts), strict=True)
+        found: Found = {(item.kind, item.name): findings_there for item, findings_there in each}
         own = [_listed(upstream.id, item.name, known.get(("tool", item.name)), item.raw) for item in _tools(items)]
         seen = {tool.name for tool in own}
         kept = (one for (kind, name), one in known.items() if kind == "tool" and one.listed and name not in seen)
@@ -66,6 +75,14 @@ class Scans:
         for name in seen:
             found["tool", name] += tuple(across.get(name, ()))
         return found
+
+    async def _reviewed(self, tenant: str, now: Iterable[tuple[Definition, str]]) -> dict[str, bytes]:
+        """What was approved, by row id, of definitions whose content (of the hash given with each) is another."""
+        changed = [(one, full) for one, full in now if one.approved_full not in (None, full)]
+        if not changed:
+            return {}
+        async with self._db.unit(tenant, write=False) as unit:
+            return await definitions.reviewed_contents(unit, changed)
 
     def _others(self, tenant: str, upstream: str) -> list[Listed]:
         """The tools of all other upstreams, as they were last seen."""
@@ -90,36 +107,31 @@ class Scans:
         report = Report(0, (), 0)
         for start in range(0, len(wanted), _WRITTEN):
             part = wanted[start : start + _WRITTEN]
-            seen: dict[str, tuple[Finding, ...]] = {}
-            for piece in _pieces(part):
-                seen.update(await asyncio.to_thread(_rescanned, piece, across))
+            reviewed = await self._reviewed(tenant, ((one, one.full) for one in part))
+            each = zip(part, await _scanned([Text(o.kind, o.raw, reviewed.get(o.id)) for o in part]), strict=True)
+            seen = {one.id: (*own, *across.get(one.id, ())) for one, own in each}
             async with self._db.unit(tenant) as unit:
                 report = _sum(report, await _keep(unit, part, seen, self.version))
         await self._fleet.refresh_now(tenant)
         return report
 
 
-def _pieces(items: Iterable[T]) -> Iterator[list[T]]:
-    everything = list(items)
-    return (everything[start : start + _PIECE] for start in range(0, len(everything), _PIECE))
-
-
 def _tools(items: Iterable[Observed]) -> Iterator[Observed]:
     return (item for item in items if item.kind == "tool")
 
 
-def _scanned(items: list[Observed], known: Mapping[Key, Definition]) -> Found:
-    """Each item by itself, and what it adds to the version before."""
-    found: Found = {}
-    for item in items:
-        before = known.get((item.kind, item.name))
-        added = drift_findings(item.kind, before.raw, item.raw, scan) if before is not None else []
-        found[item.kind, item.name] = (*scan(item.kind, item.raw), *added)
+async def _scanned(texts: Sequence[Text]) -> list[tuple[Finding, ...]]:
+    """What is in each of these, in their order, a piece at a time."""
+    found: list[tuple[Finding, ...]] = []
+    for start in range(0, len(texts), _PIECE):
+        found += await asyncio.to_thread(lambda piece: [_one(text) for text in piece], texts[start : start + _PIECE])
     return found
 
 
-def _rescanned(items: list[Definition], across: Mapping[str, list[Finding]]) -> dict[str, tuple[Finding, ...]]:
-    return {item.id: (*scan(item.kind, item.raw), *across.get(item.id, ())) for item in items}
+def _one(text: Text) -> tuple[Finding, ...]:
+    """What is in a definition by itself, and in what was added since its review."""
+    added = [] if text.reviewed is None else drift_findings(text.kind, text.reviewed, text.raw, scan)
+    return (*scan(text.kind, text.raw), *added)
 
 
 def _across(everything: list[Definition]) -> dict[str, list[Finding]]:
