@@ -275,8 +275,15 @@ async def test_a_renamed_tool_is_new_and_says_what_it_was(db: Database) -> None:
         assert moved["new"].renamed_from == made.id
         assert moved["new"].status == PENDING_REVIEW
         assert [step.cause for step in await history.of_definition(unit, moved["new"].id)] == ["renamed"]
-        assert (await look(unit, seen("new", "same"), seen("stays", "same"), seen("copy", "same"), expected=2))[
-            "copy"
-        ].renamed_from == made.id
+        copied = await look(unit, seen("new", "same"), seen("stays", "same"), seen("copy", "same"), expected=2)
+        assert copied["copy"].renamed_from is None  # what was known has its new name already
         unrelated = await look(unit, seen("new", "same"), seen("stays", "same"), seen("other", "text"), expected=3)
         assert unrelated["other"].renamed_from is None
+
+
+async def test_of_several_new_names_one_is_a_rename(db: Database) -> None:
+    async with db.unit("default") as unit:
+        await upstreams.add(unit, FILES)
+        made = (await look(unit, seen("old", "same"), expected=0))["old"]
+        moved = await look(unit, seen("one", "same"), seen("two", "same"), expected=1)
+        assert sorted(str(item.renamed_from) for item in moved.values() if item.listed) == sorted([made.id, "None"])

@@ -106,13 +106,16 @@ class Gateway:
         return self.cli("tokens", "issue", "--person", person).strip().splitlines()[-1]
 
 
-def replicas(stack: ExitStack, place: Path, database_url: str, count: int) -> list[Gateway]:
+def replicas(
+    stack: ExitStack, place: Path, database_url: str, count: int, settings: Mapping[str, str] | None = None
+) -> list[Gateway]:
     """Gateways on one database and with one key file, each with a directory and a port of its own; all are up."""
+    shared = {"CALLGATE_KEY_FILE": str(place / "key"), **(settings or {})}
     found = []
     for number in range(count):
         own = place / str(number)
         own.mkdir()
-        gateway = Gateway(own, database_url=database_url, settings={"CALLGATE_KEY_FILE": str(place / "key")})
+        gateway = Gateway(own, database_url=database_url, settings=shared)
         stack.callback(gateway.stop)
         gateway.up()
         found.append(gateway)

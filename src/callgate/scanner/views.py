@@ -15,8 +15,8 @@ from callgate.scanner.mapping import View, excerpts
 __all__ = ("MAX_DECODED", "MAX_TEXT", "MAX_VIEWS", "View", "views")
 
 MAX_VIEWS = 40
-MAX_TEXT = 200_000  # characters of one text
-MAX_DECODED = 500_000  # characters of all views but the first
+MAX_TEXT = 150_000  # characters of one text
+MAX_DECODED = 300_000  # characters of all views but the first
 _LAYERS = 2
 _LONG = f"The text is longer than {MAX_TEXT:,} characters: the rest was not read."
 _MANY = f"The text decodes to more than {MAX_VIEWS} texts or {MAX_DECODED:,} characters: not all of them were read."

@@ -153,7 +153,7 @@ async def _fresh(unit: Unit, known: Mapping[Key, Definition], seen: Observation,
     found = []
     for item in new:
         step = first_sight(item, review.terms, worst(review.scans.get((item.kind, item.name), ())))
-        earlier = bodies.get((item.kind, body(item.kind, item.raw) or "")) if bodies else None
+        earlier = bodies.pop((item.kind, body(item.kind, item.raw) or ""), None) if bodies else None
         fresh = Definition(
             id=ids.new_id("def"), tenant=unit.tenant, upstream=seen.upstream, kind=item.kind, name=item.name,
             public_name=item.name, status=step.status, raw=item.raw, core=item.core, full=item.full,
@@ -166,12 +166,16 @@ async def _fresh(unit: Unit, known: Mapping[Key, Definition], seen: Observation,
 
 
 def _bodies(known: Mapping[Key, Definition], seen: Observation) -> dict[tuple[str, str], str]:
-    """(kind, body) → row id of what is offered no longer: it may have got another name."""
+    """(kind, body) → row id of what is offered no longer: it may have got another name, and one only."""
     listed = {(item.kind, item.name) for item in seen.definitions}
+    renamed = {current.renamed_from for current in known.values()}
     gone = (
         current
         for key, current in known.items()
-        if key not in listed and current.kind in NAMED and current.kind not in seen.unlisted
+        if key not in listed
+        and current.kind in NAMED
+        and current.kind not in seen.unlisted
+        and current.id not in renamed
     )
     bodies = ((current, body(current.kind, current.raw)) for current in gone)
     return {(current.kind, text): current.id for current, text in bodies if text is not None}
