@@ -53,6 +53,13 @@ _TABLE = (
         "tool_not_trusted", 200, -31003, "This tool is waiting for a review and cannot be called yet.", policy=True
     ),
     ErrorKind("denied_by_rule", 200, -31003, "A rule does not allow this call.", policy=True),
+    ErrorKind(
+        "rule_failed",
+        200,
+        -31003,
+        "A rule could not be evaluated, so this call was refused; tell an admin.",
+        policy=True,
+    ),
     ErrorKind("approval_pending", 200, -31003, "A person has to approve this call first.", policy=True),
     ErrorKind("approval_denied", 200, -31003, "A reviewer did not approve this call.", policy=True),
     ErrorKind("approval_expired", 200, -31003, "Nobody approved this call in time.", policy=True),

@@ -176,7 +176,10 @@ def test_apply_names_what_is_missing_after_the_wait(program: Program) -> None:
         ("people:\n  - {email: a@b.test, rols: [admin]}\n", "gov.yaml:2: Unknown key `rols`"),
         ("upstreams:\n  - name: x\n    stdio:\n      comand: npx\n", "Did you mean `command`?"),
         ("rules:\n  - id: x\n    title: T\n    effect: block\n", "gov.yaml:4:"),
-        ("rules:\n  - id: x\n    title: T\n    when: 'args.x'\n    effect: deny\n", "gov.yaml:4: Conditions"),
+        (
+            "rules:\n  - id: x\n    title: T\n    when: 'args.x'\n    effect: deny\n",
+            "gov.yaml:4: `when`, it must be true or false",
+        ),
         ("people: []\npeople: []\n", "gov.yaml:2: the key `people` stands here twice"),
         ("a: &a [*a]\n", "gov.yaml:1:"),
         ("{", "gov.yaml:1: this is not valid YAML"),

@@ -2,8 +2,10 @@
 
 import pytest
 
+from tests.peers.raw_client import RawClient
 from tests.support.refusals import refused
 from tests.support.running import Running
+from tests.support.shop import Shop
 
 
 def test_an_agent_profile_lives_and_ends(gateway: Running) -> None:
@@ -29,7 +31,7 @@ def test_an_agent_has_a_plain_name(gateway: Running, name: str) -> None:
 def test_a_rule_lives_and_ends(gateway: Running) -> None:
     body = {"id": "no-deletes", "title": "No deletes", "effect": "deny", "match": {"tool": ["*delete*"]}}
     made = gateway.operator.post("/rules", body)
-    assert made == {**body, "message": ""}
+    assert made == {**body, "when": "", "message": "", "description": "", "owner": ""}
     with refused("conflict"):
         gateway.operator.post("/rules", body)
     changed = gateway.operator.put(
@@ -57,9 +59,43 @@ def test_a_rule_lives_and_ends(gateway: Running) -> None:
         ({"match": {"unless": {}}}, "swallow"),
         ({"match": {"tool": [""]}}, "$.match.tool"),
         ({"message": "line\nbreak"}, "$.message"),
+        ({"when": "person.emial == 'x'"}, "line 1, column 7"),
+        ({"when": "args.force"}, "true or false"),
+        ({"when": 7}, "$.when"),
+        ({"owner": "x" * 201}, "$.owner"),
     ],
 )
 def test_a_wrong_rule_is_refused_with_the_place(gateway: Running, wrong: dict[str, object], place: str) -> None:
     body = {"id": "wrong", "title": "T", "effect": "deny", "match": {}} | wrong
     with refused("validation", place):
         gateway.operator.post("/rules", body)
+
+
+def test_a_condition_decides_through_the_gateway(gateway: Running, shop: Shop) -> None:
+    gateway.add_upstream("cond", shop.url)
+    for tool in gateway.operator.pages("/tools", upstream="cond"):
+        gateway.operator.post(f"/tools/{tool['name']}/approve", {"full": tool["full"]})
+    _, token = gateway.person("cond@acme.test", "member")
+    rule = {
+        "id": "not-1004", "title": "Nobody looks at this order", "effect": "deny", "owner": "sales",
+        "match": {"upstream": ["cond"]}, "when": "has(args.order_id) && args.order_id == '1004'", "description": "Why.",
+    }  # fmt: skip
+    made = gateway.operator.post("/rules", rule)
+    assert (made["when"], made["owner"], made["description"]) == (rule["when"], "sales", "Why.")
+    with RawClient(f"{gateway.url}/mcp", token) as client:
+        assert "cond__read_order" in {tool["name"] for tool in client.tools()}
+
+        def code(**arguments: object) -> str:
+            decision = client.call("cond__read_order", **arguments).get("_meta", {}).get("callgate/decision")
+            return decision["code"] if decision else "called"
+
+        assert (code(order_id="1001"), code(order_id="1004"), code()) == ("called", "denied_by_rule", "called")
+        calls = shop.calls
+        gateway.operator.put("/rules/not-1004", {"title": "Odd", "effect": "deny", "when": "args.nothing == 1"})
+        assert code(order_id="1001") == "rule_failed"
+        gateway.operator.put("/rules/not-1004", {"title": "Nobody", "effect": "deny", "when": "agent.name == ''"})
+        assert client.tools() == []
+        assert code(order_id="1001") == "denied_by_rule"
+        assert shop.calls == calls
+    gateway.operator.delete("/rules/not-1004")
+    assert "rule_failed" in {one.get("code") for one in gateway.operator.pages("/audit/events")}

@@ -8,6 +8,7 @@ from callgate.errors import Refused
 from callgate.model.rule import Decision
 from callgate.policy.compile import CompiledRules
 from callgate.policy.evaluate import decide as evaluate
+from callgate.policy.facts import Facts
 
 
 def decide(rules: CompiledRules, request: Request, target: Target) -> Decision:
@@ -16,12 +17,18 @@ def decide(rules: CompiledRules, request: Request, target: Target) -> Decision:
     is_tool = definition is not None and definition.kind == "tool"
     name = definition.name if definition is not None and is_tool else ""
     public = definition.public_name if definition is not None and is_tool else ""
-    return evaluate(rules, request.caller, target.upstream.name, name, public)
+    facts = None
+    if rules.conditional:
+        given = request.params.get("arguments") or b"{}"
+        facts = Facts(target.upstream, definition, request.method, request.at, given)
+    return evaluate(rules, request.caller, target.upstream.name, name, public, facts)
 
 
 def refuse_denied(decision: Decision) -> None:
-    """Raise `Refused("denied_by_rule")` for a deny."""
+    """Raise `Refused`: denied_by_rule, rule_failed for a deny."""
     if decision.effect != "deny":
         return
+    if decision.failed:
+        raise Refused("rule_failed", decision.message, {"rule": decision.rule, "title": decision.title})
     about = f"The rule “{decision.title or decision.rule}” does not allow this call."
     raise Refused("denied_by_rule", decision.message or about, {"rule": decision.rule, "title": decision.title})

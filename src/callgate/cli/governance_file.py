@@ -12,13 +12,13 @@ import msgspec
 import yaml
 
 from callgate.control.body import explain, plainly
-from callgate.control.documents import Document
+from callgate.control.documents import Document, RuleSpec
 from callgate.errors import Refused
+from callgate.policy.expr import condition
 
 MAX_NODES = 200_000
 MAX_DEPTH = 40
 _LATER = {
-    "when": "Conditions (`when`) are not supported by this version.",
     "openapi": "OpenAPI upstreams are not supported by this version.",
 }
 
@@ -104,9 +104,21 @@ def _checked(value: object, reader: _Reader) -> Document:
     if not isinstance(value, dict):
         raise Refused("validation", f"{reader.name}:1: the file must be a mapping with people, agents, upstreams, …")
     try:
-        return msgspec.convert(value, Document)
+        document = msgspec.convert(value, Document)
     except msgspec.ValidationError as error:
         raise Refused("validation", _placed(str(error), reader)) from None
+    for index, rule in enumerate(document.rules or ()):
+        _check_condition(rule, f"$.rules[{index}].when", reader)
+    return document
+
+
+def _check_condition(rule: RuleSpec, path: str, reader: _Reader) -> None:
+    """The place in the file is known only here. Raises `Refused("validation")`."""
+    try:
+        if rule.when:
+            condition(rule.when)
+    except Refused as refused:
+        raise Refused("validation", f"{reader.name}:{_line(path, reader)}: `when`, {refused.detail}") from None
 
 
 _PATH = re.compile(r" - at `(?P<path>\$[^`]*)`")

@@ -27,6 +27,9 @@ class AddOptions:
     unless: Annotated[
         list[str] | None, typer.Option("--unless", metavar="WHAT=GLOB", help="What it does not apply to.")
     ] = None
+    when: Annotated[
+        str, typer.Option("--when", metavar="CEL", help="Only if this holds, as in: args.force == true")
+    ] = ""
     message: Annotated[str, typer.Option("--message", help="What the agent is told instead.")] = ""
 
 
@@ -46,6 +49,7 @@ def add(session: Session, options: AddOptions) -> None:
         "title": options.title,
         "effect": options.effect,
         "match": match,
+        "when": options.when,
         "message": options.message,
     }
     rule = session.client.post("/rules", body)
@@ -68,7 +72,9 @@ def list_(session: Session, _options: NoOptions) -> None:
     """List all rules."""
     found = list(session.client.pages("/rules"))
     rows = [{**rule, "match": summary(rule["match"])} for rule in found]
-    session.show(found, lambda: table(rows, ("id", "effect", "title", "match"), "No rules: trusted tools are allowed."))
+    session.show(
+        found, lambda: table(rows, ("id", "effect", "title", "match", "when"), "No rules: trusted tools are allowed.")
+    )
 
 
 def summary(match: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ import msgspec
 from callgate.control.fields import (
     Argument,
     Email,
+    Expression,
     FullHash,
     Glob,
     Globs,
@@ -123,13 +124,16 @@ class ToolSpec(_Strict, frozen=True):
 
 
 class RuleSpec(_Strict, frozen=True):
-    """One rule. `message` is what the agent is told in place of the standard sentence."""
+    """One rule. `when` is a condition in CEL; `message` is what the agent is told in place of the standard sentence."""
 
     id: RuleId
     title: Title
     effect: Literal["deny", "allow"]
     match: MatchSpec = MatchSpec()
+    when: Expression = ""
     message: LongText = ""
+    description: LongText = ""
+    owner: Title | Literal[""] = ""
 
 
 class Document(_Strict, frozen=True):

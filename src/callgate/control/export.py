@@ -58,7 +58,10 @@ async def document_of(unit: Unit) -> Document:
                 title=one.title,
                 effect=one.effect,
                 match=spec_of(one.match),
+                when=one.when,
                 message=one.message,
+                description=one.description,
+                owner=one.owner,
             )
             for one in await everything(rules.page, unit)
         ),

@@ -32,6 +32,7 @@ ARGUMENT_PATTERN = r"^[^\x00]*" + _END
 
 Text = Annotated[str, msgspec.Meta(pattern=NO_CONTROLS, max_length=500)]
 Title = Annotated[str, msgspec.Meta(pattern=TITLE_PATTERN, max_length=200)]
+Expression = Annotated[str, msgspec.Meta(max_length=4000)]
 LongText = Annotated[str, msgspec.Meta(pattern=NO_CONTROLS, max_length=4000)]
 Glob = Annotated[str, msgspec.Meta(pattern=NO_CONTROLS, min_length=1, max_length=256)]
 Globs = Annotated[tuple[Glob, ...], msgspec.Meta(max_length=1000)]

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import msgspec
 
 from callgate.control.documents import MatchSpec, RuleSpec, match_of
-from callgate.control.fields import LongText, RuleId, Title
+from callgate.control.fields import Expression, LongText, RuleId, Title
 from callgate.control.operations import Asked, Operation, Page, PageQuery, page_of
 from callgate.control.views import RuleView, rule_view
 from callgate.errors import Refused
@@ -22,12 +22,20 @@ class RuleChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     title: Title
     effect: Literal["deny", "allow"]
     match: MatchSpec = MatchSpec()
+    when: Expression = ""
     message: LongText = ""
+    description: LongText = ""
+    owner: Title | Literal[""] = ""
 
 
 def rule_of(spec: RuleSpec) -> Rule:
     """A checked rule. Raises `Refused("validation")`."""
-    return check(Rule(spec.id, spec.title, spec.effect, match_of(spec.match), spec.message))
+    return check(
+        Rule(
+            spec.id, spec.title, spec.effect, match_of(spec.match), spec.message, spec.when, spec.description,
+            spec.owner,
+        )
+    )  # fmt: skip
 
 
 async def find(unit: Unit, rule_id: str) -> Rule:
@@ -64,7 +72,7 @@ async def create_rule(asked: Asked[Any, RuleSpec]) -> RuleView:
 async def update_rule(asked: Asked[Any, RuleChange]) -> RuleView:
     body = asked.body
     wanted: RuleId = asked.path["id"]
-    rule = rule_of(RuleSpec(wanted, body.title, body.effect, body.match, body.message))
+    rule = rule_of(RuleSpec(id=wanted, **{name: getattr(body, name) for name in body.__struct_fields__}))
     async with asked.services.db.unit(asked.tenant) as unit:
         before = await find(unit, rule.id)
         rule = await rows.put(unit, rule)

@@ -220,7 +220,10 @@ class RuleView(msgspec.Struct, frozen=True):
     title: str
     effect: str
     match: dict[str, Any]
+    when: str
     message: str
+    description: str
+    owner: str
 
 
 def person_view(person: Person) -> PersonView:
@@ -240,7 +243,9 @@ def rule_view(rule: Rule) -> RuleView:
     match = {key: value for key, value in msgspec.to_builtins(rule.match).items() if value}
     if rule.match.unless is not None:
         match["unless"] = {key: value for key, value in match["unless"].items() if value}
-    return RuleView(rule.id, rule.title, rule.effect, match, rule.message)
+    return RuleView(
+        rule.id, rule.title, rule.effect, match, rule.when, rule.message, rule.description, rule.owner
+    )  # fmt: skip
 
 
 def upstream_view(upstream: Upstream, state: UpstreamState | None, counts: Mapping[str, int]) -> UpstreamView:

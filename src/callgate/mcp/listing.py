@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from callgate import clock
 from callgate.call import links, resolve
 from callgate.call.state import Sealer
 from callgate.errors import Refused
@@ -19,6 +20,7 @@ from callgate.model.caller import Caller
 from callgate.model.definition import BLOCKED, REMOVED, Definition
 from callgate.model.upstream import Upstream
 from callgate.policy.evaluate import decide
+from callgate.policy.facts import Facts
 from callgate.wire import jsonrpc, uris
 
 PAGE_ITEMS = 1000
@@ -81,7 +83,9 @@ def _listed(snapshot: Snapshot, caller: Caller, upstream: Upstream, definition: 
         return definition.usable  # what is quarantined may be unreadable to a client, and its whole list with it
     if not definition.callable:
         return False
-    decision = decide(snapshot.rules, caller, upstream.name, definition.name, definition.public_name)
+    rules = snapshot.rules
+    facts = Facts(upstream, definition, "tools/call", clock.now_us(), None) if rules.conditional else None
+    decision = decide(rules, caller, upstream.name, definition.name, definition.public_name, facts)
     return decision.effect != "deny"
 
 

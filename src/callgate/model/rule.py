@@ -30,6 +30,9 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     effect: str
     match: Match = Match()
     message: str = ""  # what the agent is told in place of the standard sentence
+    when: str = ""  # a condition in CEL (policy/expr.py), "" = always
+    description: str = ""
+    owner: str = ""
     revision: int = 0
 
 
@@ -41,3 +44,4 @@ class Decision(msgspec.Struct, frozen=True):
     title: str = ""
     message: str = ""
     ruleset: int = 0  # version of the rule set that decided
+    failed: bool = False  # denied because the rule could not be evaluated

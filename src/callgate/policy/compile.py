@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from callgate.model.caller import Caller
 from callgate.model.rule import EFFECTS, Match, Rule
+from callgate.policy.expr import Condition, condition
 
 Test = Callable[[Caller], bool]
 _RANK = {effect: rank for rank, effect in enumerate(EFFECTS)}
@@ -18,14 +19,17 @@ _SPECIAL = re.compile(r"[*?\[]")  # what makes a text a pattern
 
 
 class Candidate:
-    """A rule that matches a tool; whether it matches a caller is left to its tests."""
+    """A rule that matches a tool; whether it matches a caller is left to its tests, and the rest to its condition."""
 
-    __slots__ = ("rule", "tests", "unless")
+    __slots__ = ("condition", "rule", "tests", "unless")
 
-    def __init__(self, rule: Rule, tests: tuple[Test, ...], unless: tuple[Test, ...] | None) -> None:
+    def __init__(
+        self, rule: Rule, tests: tuple[Test, ...], unless: tuple[Test, ...] | None, condition: Condition | None = None
+    ) -> None:
         self.rule = rule
         self.tests = tests
         self.unless = unless
+        self.condition = condition
 
     def matches(self, caller: Caller) -> bool:
         """Whether the rule applies to this caller (its exception does not)."""
@@ -38,11 +42,12 @@ class Candidate:
 class CompiledRules:
     """One version of a tenant's rules."""
 
-    __slots__ = ("_index", "rules", "version")
+    __slots__ = ("_index", "conditional", "rules", "version")
 
     def __init__(self, rules: tuple[Rule, ...], version: int) -> None:
         self.rules = tuple(sorted(rules, key=lambda rule: (_RANK.get(rule.effect, -1), rule.id)))
         self.version = version
+        self.conditional = any(rule.when for rule in rules)
         self._index: dict[tuple[str, str, str], tuple[Candidate, ...]] = {}
 
     def candidates(self, upstream: str, tool: str, public: str) -> tuple[Candidate, ...]:
@@ -72,7 +77,7 @@ def _candidates(rules: tuple[Rule, ...], upstream: str, tool: str, public: str) 
         unless = None
         if exception is not None and _matches_target(exception, upstream, tool, public):
             unless = _tests(exception)
-        yield Candidate(rule, _tests(rule.match), unless)
+        yield Candidate(rule, _tests(rule.match), unless, condition(rule.when) if rule.when else None)
 
 
 def _matches_target(match: Match, upstream: str, tool: str, public: str) -> bool:

@@ -6,36 +6,78 @@ that cannot be carried out.
 
 import re
 
+from callgate.errors import Refused
 from callgate.model.caller import Caller
 from callgate.model.rule import Decision, Rule
-from callgate.policy.compile import CompiledRules
+from callgate.policy.compile import Candidate, CompiledRules
+from callgate.policy.expr import Activation, Condition, NoAnswer, activation
+from callgate.policy.facts import Facts, values
 
 DEFAULT_EFFECT = "allow"  # for trusted tools; a tenant may set it to deny with the policy gate
 _CARRIED_OUT = frozenset({"deny", "require_approval", "allow"})
 _ERRORS = (TypeError, ValueError, AttributeError, LookupError, RecursionError, re.error)
 
 
-def decide(rules: CompiledRules, caller: Caller, upstream: str, tool: str, public: str) -> Decision:
+def decide(
+    rules: CompiledRules, caller: Caller, upstream: str, tool: str, public: str, facts: Facts | None = None
+) -> Decision:
     """The strictest matching rule names the decision; none means the default.
 
-    `tool` is the upstream's own name and `public` the public one; both are empty for what is no tool.
+    `tool` is the upstream's own name and `public` the public one; both are empty for what is no tool. `facts` are for
+    conditions; where nobody has called yet, a rule that asks for arguments says nothing. Every condition is evaluated,
+    unless a rule denies: one that fails beside a weaker effect must not go unseen.
     """
     try:
         candidates = rules.candidates(upstream, tool, public)
-    except _ERRORS:
-        return Decision("deny", None, "", "The rules could not be evaluated.", rules.version)
+    except (*_ERRORS, Refused):
+        return Decision("deny", None, "", "The rules could not be evaluated.", rules.version, failed=True)
+    named: Rule | None = None
+    given = _Given(facts, caller, candidates)
     for candidate in candidates:
         rule = candidate.rule
         try:
-            matches = candidate.matches(caller)
+            if not candidate.matches(caller) or not given.satisfy(candidate.condition):
+                continue
+        except NoAnswer as why:
+            return _failed(rule, f"The rule “{rule.title}” could not be evaluated. {why}", rules.version)
         except _ERRORS:
-            return _failed(rule, "This rule could not be evaluated.", rules.version)
-        if matches:
-            if rule.effect not in _CARRIED_OUT:
-                return _failed(rule, "This rule asks for what this gateway cannot do.", rules.version)
-            return Decision(rule.effect, rule.id, rule.title, rule.message, rules.version)
-    return Decision(DEFAULT_EFFECT, ruleset=rules.version)
+            return _failed(rule, f"The rule “{rule.title}” could not be evaluated.", rules.version)
+        if rule.effect not in _CARRIED_OUT:
+            return _failed(rule, "This rule asks for what this gateway cannot do.", rules.version)
+        named = named or rule
+        if named.effect == "deny":
+            break
+    if named is None:
+        return Decision(DEFAULT_EFFECT, ruleset=rules.version)
+    return Decision(named.effect, named.id, named.title, named.message, rules.version)
+
+
+class _Given:
+    """The values of one decision, put together when the first condition asks."""
+
+    __slots__ = ("_activation", "_caller", "_candidates", "_facts")
+
+    def __init__(self, facts: Facts | None, caller: Caller, candidates: tuple[Candidate, ...]) -> None:
+        self._facts = facts
+        self._caller = caller
+        self._candidates = candidates
+        self._activation: Activation | None = None
+
+    def satisfy(self, condition: Condition | None) -> bool:
+        """Whether a condition holds. Raises `NoAnswer`."""
+        if condition is None:
+            return True
+        facts = self._facts
+        if facts is None:
+            raise NoAnswer("Nothing is known of the request.")
+        if facts.arguments is None and condition.members:
+            return False
+        if self._activation is None:
+            conditions = (one.condition for one in self._candidates if one.condition is not None)
+            wanted = frozenset[str]().union(*(one.members for one in conditions))
+            self._activation = activation(values(facts, self._caller, wanted))
+        return condition.holds(self._activation)
 
 
 def _failed(rule: Rule, why: str, version: int) -> Decision:
-    return Decision("deny", rule.id, rule.title, why, version)
+    return Decision("deny", rule.id, rule.title, why, version, failed=True)

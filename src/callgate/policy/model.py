@@ -7,9 +7,12 @@ import re
 
 from callgate.errors import Refused
 from callgate.model.rule import EFFECTS, EFFECTS_NOW, Match, Rule
+from callgate.policy.expr import condition
 
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _MAX_GLOBS = 1000
+_MAX_DESCRIPTION = 2000
+_MAX_OWNER = 200
 
 
 def check(rule: Rule) -> Rule:
@@ -22,8 +25,20 @@ def check(rule: Rule) -> Rule:
         later = " (it comes with the policy gate)" if rule.effect in EFFECTS else ""
         choices = ", ".join(EFFECTS_NOW)
         raise Refused("validation", f"Rule `{rule.id}`: `effect` must be one of {choices}; not `{rule.effect}`{later}.")
+    if len(rule.description) > _MAX_DESCRIPTION or len(rule.owner) > _MAX_OWNER:
+        raise Refused("validation", f"Rule `{rule.id}`: `description` holds 2000 characters at most, `owner` 200.")
     _check_match(rule.id, rule.match, "match")
+    _check_condition(rule)
     return rule
+
+
+def _check_condition(rule: Rule) -> None:
+    if not rule.when:
+        return
+    try:
+        condition(rule.when)
+    except Refused as refused:
+        raise Refused("validation", f"Rule `{rule.id}`: `when`, {refused.detail}") from None
 
 
 def _check_match(rule_id: str, match: Match, where: str) -> None:

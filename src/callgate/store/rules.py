@@ -19,7 +19,7 @@ _match = msgspec.json.Decoder(Match).decode
 def _build(row: Row[Any]) -> Rule:
     return Rule(
         id=row.id, title=row.title, effect=row.effect, match=_match(row.matches), message=row.message,
-        revision=row.revision,
+        when=row.condition, description=row.description, owner=row.owner, revision=row.revision,
     )  # fmt: skip
 
 
@@ -28,6 +28,7 @@ async def put(unit: Unit, rule: Rule) -> Rule:
     revision = await unit.bump(AGGREGATE)
     values = {
         "title": rule.title, "effect": rule.effect, "matches": rows.to_json(rule.match), "message": rule.message,
+        "condition": rule.when, "description": rule.description, "owner": rule.owner,
         "revision": revision, "deleted": False,
     }  # fmt: skip
     statement = insert_or(unit.postgresql, rules).values(tenant=unit.tenant, id=rule.id, **values)

@@ -214,7 +214,7 @@ definition_versions = Table(  # every content a definition ever had, once
     Column("quarantined", Text, nullable=False),
     Column("first_seen", Double, nullable=False),
     Column("last_seen", Double, nullable=False),  # when it last became the current one
-    Column("judged", Text, nullable=False, server_default=""),  # which outside judge has seen it
+    _added("judged"),  # which outside judge has seen it
 )
 
 findings = Table(  # what the scanner saw in one content of a definition
@@ -269,10 +269,9 @@ rules = Table(
     metadata,
     _tenant(),
     _id(),
-    Column("title", Text, nullable=False),
-    Column("effect", Text, nullable=False),
+    *(Column(name, Text, nullable=False) for name in ("title", "effect", "message")),
     Column("matches", Text, nullable=False),  # JSON of model.rule.Match
-    Column("message", Text, nullable=False),
+    *map(_added, ("condition", "description", "owner")),
     _revision(),
     _deleted(),
     Index("rules_revision", "tenant", "revision"),

@@ -1,0 +1,98 @@
+"""What conditions may know of one request: the values of their variables, read only where a rule asks. Pure.
+
+Fail closed: arguments that cannot be read, or that hold a member twice (each reader may take another of the two), raise
+`NoAnswer`, which ends in a deny.
+"""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import lru_cache
+
+import msgspec
+
+from callgate.errors import Refused
+from callgate.model.caller import Caller
+from callgate.model.definition import Definition
+from callgate.model.upstream import Upstream
+from callgate.policy.expr import NoAnswer, Values
+from callgate.policy.members import ALL
+from callgate.wire import jsonrpc
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """One request, besides its caller. `arguments` is raw JSON of an object; None where nobody has called yet, as in a
+    list. `at`: microseconds since 1970."""
+
+    upstream: Upstream
+    definition: Definition | None
+    method: str
+    at: int
+    arguments: bytes | msgspec.Raw | None
+
+
+def values(facts: Facts, caller: Caller, wanted: frozenset[str]) -> Values:
+    """A value for every variable of `expr.VARIABLES`; of `args` the wanted members. Raises `NoAnswer`."""
+    upstream, tool = facts.upstream, facts.definition
+    title, annotations = _said(tool.offered) if tool is not None and tool.kind == "tool" else ("", {})
+    found: dict[str, object] = {
+        "person.email": caller.email,
+        "person.roles": list(caller.roles),
+        "person.teams": list(caller.teams),
+        "agent.name": caller.agent or "",
+        "client.name": caller.client or "",
+        "tool.name": tool.name if tool is not None else "",
+        "tool.public_name": tool.public_name if tool is not None else "",
+        "tool.title": title,
+        "tool.annotations": annotations,
+        "tool.risk": tool.risk if tool is not None else "",
+        "upstream.name": upstream.name,
+        "upstream.kind": upstream.kind,
+        "upstream.auth_mode": upstream.auth_mode,
+        "request.method": facts.method,
+        "request.time": datetime.fromtimestamp(facts.at / 1e6, UTC),
+    }
+    if wanted and facts.arguments is not None:
+        found["args"] = arguments(facts.arguments, wanted)
+    return found
+
+
+def arguments(raw: bytes | msgspec.Raw, wanted: frozenset[str]) -> dict[str, object]:
+    """The wanted members of an object, those that it has. Raises `NoAnswer`."""
+    try:
+        members = jsonrpc.members(raw)
+        if wanted is ALL or "*" in wanted or not _each_once(raw, members):
+            whole = _decoded(raw)
+            return whole if isinstance(whole, dict) else {}
+        return {name: _decoded(members[name]) for name in wanted if name in members}
+    except (ValueError, Refused, RecursionError):
+        raise NoAnswer("The arguments cannot be read, or hold the same member twice.") from None
+
+
+def _each_once(raw: bytes | msgspec.Raw, members: dict[str, msgspec.Raw]) -> bool:
+    """Whether it is plain to see that no member comes twice: what was read accounts for every byte."""
+    names = sum(len(jsonrpc.encoded(name)) + len(bytes(value)) for name, value in members.items())
+    return names + 2 * len(members) + 1 == len(bytes(raw))
+
+
+def _decoded(raw: bytes | msgspec.Raw) -> object:
+    return json.loads(bytes(raw), object_pairs_hook=_object)
+
+
+def _object(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
+    pairs = list(pairs)
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("the same member twice")
+    return found
+
+
+@lru_cache(maxsize=8192)
+def _said(raw: bytes) -> tuple[str, dict[str, object]]:
+    """Title and annotations of a tool's definition."""
+    try:
+        whole = json.loads(raw)
+    except ValueError:
+        return "", {}
+    title, annotations = whole.get("title"), whole.get("annotations")
+    return title if isinstance(title, str) else "", annotations if isinstance(annotations, dict) else {}

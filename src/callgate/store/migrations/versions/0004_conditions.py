@@ -1,0 +1,14 @@
+"""Rules with a condition, a description and an owner."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    for name in ("condition", "description", "owner"):
+        op.add_column("rules", sa.Column(name, sa.Text, nullable=False, server_default=""))
