@@ -138,9 +138,9 @@ class Unusable(CompiledRules):
         raise LookupError
 
 
-def test_a_rule_that_fails_denies_and_is_named() -> None:
+def test_a_rule_that_fails_denies() -> None:
     decision = decide(Broken((Rule("r", "T", "allow"),), 2), ANA, "u", "t", "u__t")
-    assert (decision.effect, decision.rule, decision.ruleset) == ("deny", "r", 2)
+    assert (decision.effect, decision.failed, decision.ruleset) == ("deny", True, 2)
     assert "planted" not in decision.message
 
 

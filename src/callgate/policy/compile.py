@@ -1,6 +1,8 @@
-"""Rules compiled for look-up: per (upstream, tool) the few rules that can match, strictest first.
+"""Rules compiled for look-up: per tool and caller the few rules that match, strictest first.
 
-The index is filled as tools are called and thrown away with the rule set. Fail closed: see `evaluate`.
+What a rule says of who, what and where does not change while a rule set lasts, so it is looked at once: a second call
+of the same person pays for conditions alone, however many rules there are. The index is filled as tools are called
+and thrown away with the rule set. Fail closed: see `evaluate`.
 """
 
 import re
@@ -14,7 +16,7 @@ from callgate.policy.expr import Condition, condition
 
 Test = Callable[[Caller], bool]
 _RANK = {effect: rank for rank, effect in enumerate(EFFECTS)}
-_MAX_INDEX = 100_000
+_MAX_INDEX = 20_000  # tools, and pairs of a tool and a caller
 _SPECIAL = re.compile(r"[*?\[]")  # what makes a text a pattern
 
 
@@ -48,16 +50,29 @@ class CompiledRules:
         self.rules = tuple(sorted(rules, key=lambda rule: (_RANK.get(rule.effect, -1), rule.id)))
         self.version = version
         self.conditional = any(rule.when for rule in rules)
-        self._index: dict[tuple[str, str, str], tuple[Candidate, ...]] = {}
+        self._index: dict[tuple[object, ...], tuple[Candidate, ...]] = {}
 
     def candidates(self, upstream: str, tool: str, public: str) -> tuple[Candidate, ...]:
         """The rules that may apply to a tool, strictest first."""
         key = (upstream, tool, public)
         found = self._index.get(key)
         if found is None:
-            if len(self._index) >= _MAX_INDEX:
-                self._index.clear()
-            found = self._index[key] = tuple(_candidates(self.rules, upstream, tool, public))
+            found = self._keep(key, tuple(_candidates(self.rules, upstream, tool, public)))
+        return found
+
+    def matching(self, caller: Caller, upstream: str, tool: str, public: str) -> tuple[Candidate, ...]:
+        """The rules that apply to a tool and a caller but for their conditions, strictest first."""
+        key = (upstream, tool, public, caller.email, caller.roles, caller.teams, caller.agent, caller.client)
+        found = self._index.get(key)
+        if found is None:
+            candidates = self.candidates(upstream, tool, public)
+            found = self._keep(key, tuple(one for one in candidates if one.matches(caller)))
+        return found
+
+    def _keep(self, key: tuple[object, ...], found: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        if len(self._index) >= _MAX_INDEX:
+            self._index.clear()
+        self._index[key] = found
         return found
 
 

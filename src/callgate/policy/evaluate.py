@@ -28,7 +28,7 @@ def decide(
     unless a rule denies: one that fails beside a weaker effect must not go unseen.
     """
     try:
-        candidates = rules.candidates(upstream, tool, public)
+        candidates = rules.matching(caller, upstream, tool, public)
     except (*_ERRORS, Refused):
         return Decision("deny", None, "", "The rules could not be evaluated.", rules.version, failed=True)
     named: Rule | None = None
@@ -36,7 +36,7 @@ def decide(
     for candidate in candidates:
         rule = candidate.rule
         try:
-            if not candidate.matches(caller) or not given.satisfy(candidate.condition):
+            if not given.satisfy(candidate.condition):
                 continue
         except NoAnswer as why:
             return _failed(rule, f"The rule “{rule.title}” could not be evaluated. {why}", rules.version)
@@ -74,8 +74,7 @@ class _Given:
             return False
         if self._activation is None:
             conditions = (one.condition for one in self._candidates if one.condition is not None)
-            wanted = frozenset[str]().union(*(one.members for one in conditions))
-            self._activation = activation(values(facts, self._caller, wanted))
+            self._activation = activation(values(facts, self._caller, tuple(conditions)))
         return condition.holds(self._activation)
 
 

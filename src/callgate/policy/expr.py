@@ -53,14 +53,16 @@ class NoAnswer(Exception):
 
 
 class Condition:
-    """A checked condition. `members` are those of `args` that it reads: `members.ALL` for any, empty for none."""
+    """A checked condition. `variables` holds those that it names, and `members` what it reads of `args`: `members.ALL`
+    for anything, empty for nothing."""
 
-    __slots__ = ("_expression", "members", "text")
+    __slots__ = ("_expression", "members", "text", "variables")
 
     def __init__(self, text: str) -> None:
         self.text = text
         self._expression = _compiled(text)
         self.members = members(self._expression.serialize(), "args")
+        self.variables = frozenset(name for name in VARIABLES if name in text)  # at least those that it names
 
     def holds(self, given: Activation) -> bool:
         """Whether it is true of what is given (`activation`). Raises `NoAnswer`."""

@@ -5,7 +5,7 @@ Fail closed: arguments that cannot be read, or that hold a member twice (each re
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -15,7 +15,7 @@ from callgate.errors import Refused
 from callgate.model.caller import Caller
 from callgate.model.definition import Definition
 from callgate.model.upstream import Upstream
-from callgate.policy.expr import NoAnswer, Values
+from callgate.policy.expr import Condition, NoAnswer, Values
 from callgate.policy.members import ALL
 from callgate.wire import jsonrpc
 
@@ -31,30 +31,46 @@ class Facts(msgspec.Struct, frozen=True):
     arguments: bytes | msgspec.Raw | None
 
 
-def values(facts: Facts, caller: Caller, wanted: frozenset[str]) -> Values:
-    """A value for every variable of `expr.VARIABLES`; of `args` the wanted members. Raises `NoAnswer`."""
-    upstream, tool = facts.upstream, facts.definition
-    title, annotations = _said(tool.offered) if tool is not None and tool.kind == "tool" else ("", {})
-    found: dict[str, object] = {
-        "person.email": caller.email,
-        "person.roles": list(caller.roles),
-        "person.teams": list(caller.teams),
-        "agent.name": caller.agent or "",
-        "client.name": caller.client or "",
-        "tool.name": tool.name if tool is not None else "",
-        "tool.public_name": tool.public_name if tool is not None else "",
-        "tool.title": title,
-        "tool.annotations": annotations,
-        "tool.risk": tool.risk if tool is not None else "",
-        "upstream.name": upstream.name,
-        "upstream.kind": upstream.kind,
-        "upstream.auth_mode": upstream.auth_mode,
-        "request.method": facts.method,
-        "request.time": datetime.fromtimestamp(facts.at / 1e6, UTC),
-    }
+def values(facts: Facts, caller: Caller, conditions: Collection[Condition]) -> Values:
+    """A value for every variable that these conditions name; of `args` the members that they read.
+
+    Raises `NoAnswer`.
+    """
+    names = frozenset[str]().union(*(one.variables for one in conditions))
+    found = {name: _SAID[name](facts, caller) for name in names if name != "args"}
+    wanted = frozenset[str]().union(*(one.members for one in conditions))
     if wanted and facts.arguments is not None:
         found["args"] = arguments(facts.arguments, wanted)
     return found
+
+
+def _of_tool(member: str) -> Callable[[Facts, Caller], object]:
+    return lambda facts, _: getattr(facts.definition, member) if facts.definition is not None else ""
+
+
+def _about(facts: Facts, place: int) -> object:
+    tool = facts.definition
+    return (_said(tool.offered) if tool is not None and tool.kind == "tool" else ("", {}))[place]
+
+
+# what each of `expr.VARIABLES` but `args` says
+_SAID: dict[str, Callable[[Facts, Caller], object]] = {
+    "person.email": lambda _, caller: caller.email,
+    "person.roles": lambda _, caller: list(caller.roles),
+    "person.teams": lambda _, caller: list(caller.teams),
+    "agent.name": lambda _, caller: caller.agent or "",
+    "client.name": lambda _, caller: caller.client or "",
+    "tool.name": _of_tool("name"),
+    "tool.public_name": _of_tool("public_name"),
+    "tool.risk": _of_tool("risk"),
+    "tool.title": lambda facts, _: _about(facts, 0),
+    "tool.annotations": lambda facts, _: _about(facts, 1),
+    "upstream.name": lambda facts, _: facts.upstream.name,
+    "upstream.kind": lambda facts, _: facts.upstream.kind,
+    "upstream.auth_mode": lambda facts, _: facts.upstream.auth_mode,
+    "request.method": lambda facts, _: facts.method,
+    "request.time": lambda facts, _: datetime.fromtimestamp(facts.at / 1e6, UTC),
+}
 
 
 def arguments(raw: bytes | msgspec.Raw, wanted: frozenset[str]) -> dict[str, object]:
