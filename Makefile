@@ -1,6 +1,6 @@
 # Every target does its own set-up, on a bare Debian 12 that has make and python3. The work is in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-clients soak bench eval-scanner conformance lint format docs clean
+.PHONY: help setup run test test-clients soak bench eval-scanner eval-dlp conformance lint format docs clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -34,6 +34,10 @@ bench:           ## speed, side by side with nginx
 eval-scanner:    ## how good the scanner is (ARGS="--markdown docs/scanner.md")
 	@scripts/setup.sh dev
 	@.venv/bin/python -m scripts.eval_scanner $(ARGS)
+
+eval-dlp:        ## how good the scanner is (ARGS="--markdown docs/scanner.md")
+	@scripts/setup.sh dev
+	@.venv/bin/python -m scripts.eval_dlp $(ARGS)
 
 format:          ## let ruff fix what it can
 	@scripts/setup.sh dev

@@ -12,6 +12,7 @@ from callgate.cli import (
     audit,
     connect,
     definitions,
+    dlp,
     doctor,
     governance,
     options,
@@ -37,6 +38,7 @@ def build() -> typer.Typer:
     adopt.register(root)
     governance.register(root)
     doctor.register(root)
+    dlp.register(root)
     scan.register(root)
     command(root, "version", NoOptions)(version)
     for module in (upstreams, tools, definitions, risks, people, agents, tokens, rules, audit, options):

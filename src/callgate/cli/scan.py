@@ -1,15 +1,15 @@
 """`callgate scan`: the scanner over a file of tool definitions, offline: no gateway, no data directory, no network."""
 
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 import msgspec
 import typer
 
 from callgate.cli.commands import command
+from callgate.cli.jsonl import lines
 from callgate.cli.output import print_json, say
 from callgate.cli.session import Session
 from callgate.errors import Refused
@@ -36,7 +36,7 @@ def register(root: typer.Typer) -> None:
 
 def scan(session: Session, options: ScanOptions) -> None:
     """Scan tool definitions, one {"id", "tool"} a line, and print what is found in each."""
-    for id_, findings in _scanned(_lines(options.file), options.second_opinion):
+    for id_, findings in _scanned(lines(options.file), options.second_opinion):
         if session.json:
             print_json({"id": id_, "findings": [_place(finding) for finding in findings]})
             continue
@@ -56,24 +56,8 @@ def _place(finding: Finding) -> dict[str, object]:
     }
 
 
-def _lines(path: str) -> Iterator[bytes]:
-    """The lines of a file. Raises `Refused("validation")` when it cannot be read."""
-    if path == "-":
-        yield from sys.stdin.buffer
-        return
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123  a path that may be a pipe
-            yield from _all(file)
-    except OSError as error:
-        raise Refused("validation", f"{path} cannot be read: {error.strerror}.") from None
-
-
-def _all(file: BinaryIO) -> Iterator[bytes]:
-    yield from file
-
-
-def _scanned(lines: Iterator[bytes], second_opinion: bool) -> Iterator[tuple[object, tuple[Finding, ...]]]:
-    for number, line in enumerate(lines, start=1):
+def _scanned(given: Iterator[bytes], second_opinion: bool) -> Iterator[tuple[object, tuple[Finding, ...]]]:
+    for number, line in enumerate(given, start=1):
         if not line.strip():
             continue
         try:

@@ -1,0 +1,147 @@
+"""Redaction: nothing is left, nothing is found twice, JSON stays JSON, and a stream is as a whole."""
+
+import base64
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from callgate.dlp import stream, walk
+from callgate.dlp.engine import Match, matches
+from callgate.dlp.redact import ACTIONS, Redaction, counted, redacted
+from callgate.dlp.stream import Stream
+from callgate.dlp.tables import tables
+from callgate.dlp.walk import TooDeep, found_in, redacted_value
+
+EXAMPLES = [text for one in tables().detectors for text in one.examples]
+KEY = "gh" + "p_16C7e42F292c6912E7710c838347Ae178B4a"
+TEXTS = st.lists(st.sampled_from(EXAMPLES) | st.text(max_size=20), max_size=5).map("\n".join)
+HOWS = st.sampled_from([Redaction(action, key=b"k") for action in ACTIONS])
+
+
+def test_what_stands_there_afterwards() -> None:
+    text = f"a {KEY} b"
+    assert redacted(text, Redaction())[0] == "a [REDACTED:github_token] b"
+    assert redacted(text, Redaction("partial"))[0] == "a [github_token…8B4a] b"
+    assert redacted(text, Redaction("remove"))[0] == "a  b"
+    one, other = (redacted(text, Redaction("hash", key=key))[0] for key in (b"1", b"2"))
+    assert one.startswith("a [github_token#")
+    assert one != other
+    assert one == redacted(text, Redaction("hash", key=b"1"))[0]
+    assert redacted("a@b.example", Redaction("partial"))[0] == "[REDACTED:email]"  # too short to show a part of
+    assert counted(redacted(f"{KEY} {KEY} a@b.example", Redaction())[1]) == {"github_token": 2, "email": 1}
+
+
+def test_only_what_is_asked_for_is_replaced() -> None:
+    text = f"{KEY} and ana@acme.example and bo@other.example"
+    assert "ana@acme.example" in redacted(text, Redaction(kinds=frozenset({"secret"})))[0]
+    assert KEY in redacted(text, Redaction(detectors=frozenset({"email"})))[0]
+    left = redacted(text, Redaction(allowed=frozenset({"@acme.example", KEY.lower()})))[0]
+    assert (KEY in left, "ana@acme.example" in left, "bo@other.example" in left) == (True, True, False)
+
+
+@given(TEXTS, HOWS)
+def test_redacting_twice_is_redacting_once(text: str, how: Redaction) -> None:
+    once, done = redacted(text, how)
+    if how.action == "remove":
+        return  # what is left can join into something new, and is then taken away too
+    assert redacted(once, how) == (once, ())
+    for one in done:
+        value = text[one.start : one.end]
+        assert value not in once or value in "".join(text.split(value))
+
+
+def test_json_is_searched_by_member_and_at_any_depth() -> None:
+    value = {
+        "a/b": [{"password": "CTuKxKE7zbXK!M51"}, 1, None, True],
+        "card": 4012888888881881,
+        KEY: "name",
+        "nested": json.dumps({"k": KEY}).replace("ghp", "\\u0067hp"),
+        "blob": base64.b64encode(f"token {KEY} here".encode()).decode(),
+        "fine": "nothing",
+    }
+    found = [(one.path, one.match.detector, one.key) for one in found_in(value)]
+    assert found == [
+        ("/a~1b/0/password", "generic_assignment", False),
+        ("/card", "credit_card", False),
+        (f"/{KEY}", "github_token", True),
+        ("/nested", "github_token", False),
+        ("/blob", "github_token", False),
+    ]
+    clean, done = redacted_value(value, Redaction())
+    assert len(done) == 5
+    assert clean == {
+        "a/b": [{"password": "[REDACTED:generic_assignment]"}, 1, None, True],
+        "card": "[REDACTED:credit_card]",
+        "[REDACTED:github_token]": "name",
+        "nested": "[REDACTED:github_token]",
+        "blob": "[REDACTED:github_token]",
+        "fine": "nothing",
+    }
+    assert redacted_value(clean, Redaction()) == (clean, ())
+
+
+def test_what_is_too_deep_is_an_error() -> None:
+    value: object = KEY
+    for _ in range(walk.MAX_DEPTH + 1):
+        value = [value]
+    with pytest.raises(TooDeep):
+        list(found_in(value))
+    with pytest.raises(TooDeep):
+        redacted_value(value, Redaction())
+
+
+def through(text: bytes, cuts: list[int]) -> tuple[str, list[Match]]:
+    reading = Stream(Redaction())
+    places = sorted({min(cut, len(text)) for cut in cuts})
+    shown = [reading.feed(text[start:end]) for start, end in zip([0, *places], [*places, len(text)], strict=True)]
+    return "".join([*shown, reading.end()]), reading.found
+
+
+SMALL = {"PART": 400, "_BREAK_AFTER": 200, "_UNBROKEN": 1600, "_AHEAD": 900, "LONGEST": 700}
+LONG = st.lists(st.sampled_from([*EXAMPLES, "word ", "\n", "é" * 7, "x" * 90, " = ", "password:\n"]), max_size=60)
+
+
+@settings(max_examples=60)
+@given(LONG, st.lists(st.integers(0, 9000), max_size=6))
+def test_a_text_is_redacted_in_the_same_way_however_it_is_cut(parts: list[str], cuts: list[int]) -> None:
+    text = "".join(parts).encode()
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in (
+            ("PART", 400),
+            ("_BREAK_AFTER", 200),
+            ("_UNBROKEN", 1600),
+            ("_AHEAD", 900),
+            ("LONGEST", 700),
+        ):
+            patched.setattr(stream, name, value)
+        whole, found = through(text, [])
+        assert through(text, cuts) == (whole, found)
+        assert through(text, list(range(0, len(text), 97))) == (whole, found)
+
+
+def test_a_long_stream_leaves_nothing_behind_and_holds_little() -> None:
+    reading = Stream(Redaction())
+    most = 0
+    shown = []
+    for number in range(3000):
+        line = f"row {number} of the table with some words\n" * 3
+        if number % 100 == 50:
+            line += f"-----BEGIN PRIVATE KEY-----\n{'A1b2' * 400}\n-----END PRIVATE KEY-----\n{KEY}\n"
+        shown.append(reading.feed(line.encode()))
+        most = max(most, len(reading._held))
+    text = "".join([*shown, reading.end()])
+    assert KEY not in text
+    assert "A1b2" not in text
+    assert text.count("[REDACTED:private_key]") == text.count("[REDACTED:github_token]") == 30
+    assert matches(text) == ()
+    assert most < 200_000
+
+
+def test_bytes_that_are_no_text_are_passed_as_such() -> None:
+    reading = Stream(Redaction())
+    assert (
+        reading.feed(b"\xff\xfe ") + reading.feed(KEY.encode()) + reading.end()
+        == "\ufffd\ufffd [REDACTED:github_token]"
+    )
