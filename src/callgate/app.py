@@ -28,7 +28,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from callgate import __version__, ids
 from callgate.audit.opening import open_recorder
 from callgate.call.admit import Slots
-from callgate.call.pipeline import Place
+from callgate.call.place import Place
 from callgate.control.api import ControlAPI
 from callgate.control.local_socket import LocalProtocol, bind
 from callgate.control.permissions import PREFIX

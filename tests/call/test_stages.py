@@ -107,7 +107,7 @@ HEADED = {"type": "object", "properties": {"region": {"type": "string", "x-mcp-h
 def test_mirrored_headers_are_made_from_the_arguments(schema: object, arguments: object, mirrored: object) -> None:
     tool = definition(FILES, "where", inputSchema=schema)
     asked = request(params={"arguments": arguments}, progress_token=b"1", log_level="info")
-    going = sent(asked, Target(FILES, tool, "where", b"{}"))
+    going = sent(asked, Target(FILES, tool, "where", jsonrpc.encoded({"arguments": arguments})))
     assert going.mirrored == mirrored
     assert (going.method, going.name, going.progress, going.log_level) == ("tools/call", "where", True, "info")
 

@@ -3,7 +3,8 @@
 import base64
 
 from callgate.call.model import Effects, Request
-from callgate.call.pipeline import Call, Place
+from callgate.call.pipeline import Call
+from callgate.call.place import Place
 from callgate.fingerprints.canonical import fingerprint
 from callgate.fleet.snapshot import Delta, Snapshot, apply
 from callgate.model.caller import Caller

@@ -31,7 +31,7 @@ def test_an_agent_has_a_plain_name(gateway: Running, name: str) -> None:
 def test_a_rule_lives_and_ends(gateway: Running) -> None:
     body = {"id": "no-deletes", "title": "No deletes", "effect": "deny", "match": {"tool": ["*delete*"]}}
     made = gateway.operator.post("/rules", body)
-    assert made == {**body, "when": "", "message": "", "description": "", "owner": ""}
+    assert made == {**body, "when": "", "message": "", "description": "", "owner": "", "redact": None}
     with refused("conflict"):
         gateway.operator.post("/rules", body)
     changed = gateway.operator.put(
@@ -99,3 +99,24 @@ def test_a_condition_decides_through_the_gateway(gateway: Running, shop: Shop) -
         assert shop.calls == calls
     gateway.operator.delete("/rules/not-1004")
     assert "rule_failed" in {one.get("code") for one in gateway.operator.pages("/audit/events")}
+
+
+def test_a_rule_redacts_through_the_gateway(gateway: Running, shop: Shop) -> None:
+    gateway.add_upstream("hidden", shop.url)
+    for tool in gateway.operator.pages("/tools", upstream="hidden"):
+        gateway.operator.post(f"/tools/{tool['name']}/approve", {"full": tool["full"]})
+    _, token = gateway.person("hidden@acme.test", "member")
+    rule = {
+        "id": "no-customers", "title": "No customers", "effect": "redact", "match": {"upstream": ["hidden"]},
+        "redact": {"phase": "result", "members": ["customer"]},
+    }  # fmt: skip
+    made = gateway.operator.post("/rules", rule)
+    assert made["redact"] == {"phase": "result", "members": ["customer"], "action": "mask"}
+    with RawClient(f"{gateway.url}/mcp", token) as client:
+        orders = client.call("hidden__list_orders")["structuredContent"]["orders"]
+        assert orders
+        assert {order["customer"] for order in orders} == {"[REDACTED:named_member]"}
+    with refused("validation", "did you mean `email`"):
+        body = {"title": "No", "effect": "redact", "redact": {"detectors": ["emial"]}}
+        gateway.operator.put("/rules/no-customers", body)
+    gateway.operator.delete("/rules/no-customers")

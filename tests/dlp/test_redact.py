@@ -1,6 +1,8 @@
 """Redaction: nothing is left, nothing is found twice, JSON stays JSON, and a stream is as a whole."""
 
 import base64
+import hashlib
+import hmac
 import json
 
 import pytest
@@ -9,15 +11,22 @@ from hypothesis import strategies as st
 
 from callgate.dlp import stream, walk
 from callgate.dlp.engine import Match, matches
-from callgate.dlp.redact import ACTIONS, Redaction, counted, redacted
+from callgate.dlp.redact import ACTIONS, Mac, Redaction, counted, redacted
 from callgate.dlp.stream import Stream
 from callgate.dlp.tables import tables
-from callgate.dlp.walk import TooDeep, found_in, redacted_value
+from callgate.dlp.walk import TooDeep, found_in, redacted_json
 
 EXAMPLES = [text for one in tables().detectors for text in one.examples]
+NAMED = "[REDACTED:named_member]"
 KEY = "gh" + "p_16C7e42F292c6912E7710c838347Ae178B4a"
+
+
+def keyed(key: bytes) -> Mac:
+    return lambda data: hmac.new(key, data, hashlib.sha256).digest()
+
+
 TEXTS = st.lists(st.sampled_from(EXAMPLES) | st.text(max_size=20), max_size=5).map("\n".join)
-HOWS = st.sampled_from([Redaction(action, key=b"k") for action in ACTIONS])
+HOWS = st.sampled_from([Redaction(action, mac=keyed(b"k")) for action in ACTIONS])
 
 
 def test_what_stands_there_afterwards() -> None:
@@ -25,10 +34,10 @@ def test_what_stands_there_afterwards() -> None:
     assert redacted(text, Redaction())[0] == "a [REDACTED:github_token] b"
     assert redacted(text, Redaction("partial"))[0] == "a [github_token…8B4a] b"
     assert redacted(text, Redaction("remove"))[0] == "a  b"
-    one, other = (redacted(text, Redaction("hash", key=key))[0] for key in (b"1", b"2"))
+    one, other = (redacted(text, Redaction("hash", mac=keyed(key)))[0] for key in (b"1", b"2"))
     assert one.startswith("a [github_token#")
     assert one != other
-    assert one == redacted(text, Redaction("hash", key=b"1"))[0]
+    assert one == redacted(text, Redaction("hash", mac=keyed(b"1")))[0]
     assert redacted("a@b.example", Redaction("partial"))[0] == "[REDACTED:email]"  # too short to show a part of
     assert counted(redacted(f"{KEY} {KEY} a@b.example", Redaction())[1]) == {"github_token": 2, "email": 1}
 
@@ -69,17 +78,46 @@ def test_json_is_searched_by_member_and_at_any_depth() -> None:
         ("/nested", "github_token", False),
         ("/blob", "github_token", False),
     ]
-    clean, done = redacted_value(value, Redaction())
+    raw, done = redacted_json(json.dumps(value).encode(), Redaction())
     assert len(done) == 5
-    assert clean == {
+    assert json.loads(raw) == {
         "a/b": [{"password": "[REDACTED:generic_assignment]"}, 1, None, True],
-        "card": "[REDACTED:credit_card]",
+        "card": 0,
         "[REDACTED:github_token]": "name",
-        "nested": "[REDACTED:github_token]",
+        "nested": '{"k":"[REDACTED:github_token]"}',
         "blob": "[REDACTED:github_token]",
         "fine": "nothing",
     }
-    assert redacted_value(clean, Redaction()) == (clean, ())
+    assert redacted_json(raw, Redaction()) == (raw, ())
+
+
+def test_what_stands_under_a_name_is_replaced_whatever_it_is_and_types_stay() -> None:
+    value = {
+        "user": {"Name": "Ana", "age": 41, "admin": True, "tags": ["x", None, ""]},
+        "note": f"ana@acme.example {KEY}",
+    }
+    how = Redaction(members=frozenset({"user"}))
+    raw, done = redacted_json(json.dumps({**value, "text": json.dumps(value)}).encode(), how)
+    clean = {"user": {"Name": NAMED, "age": 0, "admin": False, "tags": [NAMED, None, ""]}, "note": value["note"]}
+    shown = json.loads(raw)
+    assert json.loads(shown.pop("text")) == clean
+    assert shown == clean
+    assert counted(done) == {"named_member": 8}
+    both = Redaction(members=frozenset({"user"}), kinds=frozenset({"secret"}))
+    shown = json.loads(redacted_json(json.dumps(value).encode(), both)[0])
+    assert shown["note"] == "ana@acme.example [REDACTED:github_token]"
+
+
+def test_what_is_not_replaced_keeps_its_spelling() -> None:
+    kept = b'"big":9007199254740993,"float":1.0,"far":1e400,"odd":"\\ud800","e":"\\u00e9"'
+    shown, done = redacted_json(b'{%b,"key":"%b"}' % (kept, KEY.encode()), Redaction())
+    assert len(done) == 1
+    assert kept in shown
+
+
+def test_a_member_that_is_given_twice_hides_nothing() -> None:
+    raw = b'{"a":"' + KEY.encode() + b'","a":"fine"}'
+    assert redacted_json(raw, Redaction())[0] == b'{"a":"fine"}'
 
 
 def test_what_is_too_deep_is_an_error() -> None:
@@ -89,7 +127,7 @@ def test_what_is_too_deep_is_an_error() -> None:
     with pytest.raises(TooDeep):
         list(found_in(value))
     with pytest.raises(TooDeep):
-        redacted_value(value, Redaction())
+        redacted_json(json.dumps(value).encode(), Redaction())
 
 
 def through(text: bytes, cuts: list[int]) -> tuple[str, list[Match]]:

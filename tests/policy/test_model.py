@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from callgate.errors import Refused
-from callgate.model.rule import Match, Rule
+from callgate.model.rule import Match, Redact, Rule
 from callgate.policy.model import check
 
 
@@ -29,14 +29,33 @@ def test_a_title_is_needed_and_short(title: str) -> None:
         check(Rule("r", title, "deny"))
 
 
-@pytest.mark.parametrize("effect", ["require_approval", "redact"])
-def test_an_effect_that_comes_later_is_refused_and_says_so(effect: str) -> None:
+def test_an_effect_that_comes_later_is_refused_and_says_so() -> None:
     with pytest.raises(Refused, match="comes with the policy gate"):
-        check(Rule("r", "T", effect))
+        check(Rule("r", "T", "require_approval"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        (None, "belong together"),
+        (Redact(phase="later"), "`redact.phase` cannot be `later`; it is one of call, result, both"),
+        (Redact(action="masc"), "did you mean `mask`"),
+        (Redact(kinds=("secrets",)), "did you mean `secret`"),
+        (Redact(detectors=("github_tokens",)), "did you mean `github_token`"),
+        (Redact(members=("",)), "`redact.members`"),
+        (Redact(allowed=("x" * 257,)), "`redact.allowed`"),
+    ],
+)
+def test_what_is_redacted_is_checked(spec: Redact | None, says: str) -> None:
+    with pytest.raises(Refused, match=says):
+        check(Rule("r", "T", "redact", redact=spec))
+    with pytest.raises(Refused, match="belong together"):
+        check(Rule("r", "T", "deny", redact=Redact()))
+    assert check(Rule("r", "T", "redact", redact=Redact())).redact == Redact()
 
 
 def test_an_unknown_effect_is_refused_with_the_choices() -> None:
-    with pytest.raises(Refused, match="one of deny, allow; not `forbid`") as caught:
+    with pytest.raises(Refused, match="one of deny, redact, allow; not `forbid`") as caught:
         check(Rule("r", "T", "forbid"))
     assert "comes with" not in caught.value.sentence
 

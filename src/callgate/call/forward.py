@@ -19,7 +19,7 @@ def sent(request: Request, target: Target) -> Sent:
         name=target.name,
         progress=bool(request.progress_token),
         log_level=request.log_level or _default_level(request),
-        mirrored=_mirrored(request, target),
+        mirrored=_mirrored(target),
     )
 
 
@@ -28,7 +28,7 @@ def _default_level(request: Request) -> str | None:
     return "debug" if request.era == eras.LEGACY else None
 
 
-def _mirrored(request: Request, target: Target) -> tuple[tuple[str, str], ...]:
+def _mirrored(target: Target) -> tuple[tuple[str, str], ...]:
     definition = target.definition
     if definition is None or b"x-mcp-header" not in definition.offered:
         return ()
@@ -37,7 +37,7 @@ def _mirrored(request: Request, target: Target) -> tuple[tuple[str, str], ...]:
         return ()
     try:
         paths = headers.mirrored_paths(msgspec.json.decode(schema))
-        arguments = msgspec.json.decode(request.params.get("arguments") or b"{}")
+        arguments = msgspec.json.decode(jsonrpc.members(target.params).get("arguments") or b"{}")
     except (msgspec.DecodeError, RecursionError):
         return ()
     return tuple(headers.mirrored_values(paths, arguments).items())

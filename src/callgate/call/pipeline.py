@@ -16,7 +16,7 @@ import msgspec
 
 from callgate import clock
 from callgate.call import decide as rules
-from callgate.call import inspect, links, notices, record, rounds, state, tasks
+from callgate.call import inspect, links, notices, record, redact, rounds, state, tasks
 from callgate.call.model import (
     Abort,
     AnswerUpstream,
@@ -45,6 +45,7 @@ from callgate.call.model import (
     Write,
 )
 from callgate.call.park import park
+from callgate.call.place import Place
 from callgate.call.resolve import Untrusted, catalogued, resolve
 from callgate.errors import Refused
 from callgate.fleet.snapshot import Snapshot
@@ -55,15 +56,6 @@ from callgate.wire import eras, jsonrpc
 _SEALED_QUESTION = 4096  # bytes of a question's params that travel in the sealed state, so that it can be put again
 MAX_WHOLE = 16 * 1024 * 1024  # bytes of a value that is not passed on in pieces
 NEW, RECORDING, FORWARDED, CLOSING, DONE = "new", "recording", "forwarded", "closing", "done"
-
-
-class Place(msgspec.Struct, frozen=True):
-    """What the machine needs to know of where it runs."""
-
-    replica: str
-    mac: record.Mac
-    sealer: state.Sealer
-    tasks: state.Sealer
 
 
 class _Arrived(msgspec.Struct, frozen=True):
@@ -79,6 +71,7 @@ class Call:
         self._snapshot = snapshot
         self._place = place
         self._target: Target | None = None
+        self._decision = record.UNDECIDED
         self._waiting: Waiting | None = None
         self._task: tasks.Task | None = None  # that the request is about
         self._reply = b""
@@ -127,6 +120,8 @@ class Call:
                 park(decision)
             elif self.request.method != tasks.CANCEL:  # which only stops what runs
                 rules.refuse_denied(decision)
+            self._decision = decision
+            self._target = redact.arguments(decision, self._target, self.request.caller.tenant, self._place.mac)
         except Refused as refused:
             known = self._target or catalogued(self._snapshot, self.request)
             self._target = refused.target if isinstance(refused, Untrusted) else known  # for the record alone
@@ -190,8 +185,13 @@ class Call:
             return ()  # of a task that the client does not know yet
         return (msgspec.structs.replace(relay, params=self._named(relay.params)),)
 
+    def _shown(self, raw: bytes) -> bytes:
+        """A value of the upstream as the rules let the agent see it."""
+        return redact.answer(self._decision, raw, self.request.caller.tenant, self._place.mac)
+
     def _named(self, params: bytes) -> bytes:
         """Params of a message of the upstream, with no id of a task but the public one."""
+        params = self._shown(params)
         if self._task is None:
             return tasks.unrelated(params)
         return tasks.renamed(params, self._task.own, self.request.name)
@@ -239,7 +239,8 @@ class Call:
     def _piece(self, event: Piece) -> Effects:
         if self.phase != FORWARDED:
             return ()
-        if event.special or self._whole is not None or tasks.whole(self.request):
+        gathered = tasks.whole(self.request) or redact.concerns_answer(self._decision)
+        if event.special or self._whole is not None or gathered:
             self._keep(event.data)
             return ()
         held, self._held = self._held, event.data
@@ -266,7 +267,7 @@ class Call:
         if event.kind == "error":
             inspect.check_error(event.raw)
             doubts = inspect.doubts(self.request, self._target, event.raw)
-            return (*doubts, *self._close("rpc_error", Finish("error", event.raw)))
+            return (*doubts, *self._close("rpc_error", Finish("error", self._shown(event.raw))))
         assert self._target is not None  # noqa: S101  set before anything is forwarded
         if self._task is not None:
             kind, value = tasks.answered(self._snapshot, self.request, self._target, self._task, event.raw)
@@ -274,6 +275,7 @@ class Call:
         kind = inspect.result_outcome(event.raw)
         if kind == "input_required":
             return self._input_required(event.raw)
+        event = msgspec.structs.replace(event, raw=self._shown(event.raw)) if self._decision.redact else event
         if kind == "task" or tasks.asked_for(self.request):
             own = tasks.created(self.request, self._snapshot.states.get(self._target.upstream.id), event.raw, kind)
             if own is not None:

@@ -18,7 +18,7 @@ DIMENSIONS = ("upstream", "tool", "person", "role", "team", "agent", "client")
 @dataclass(frozen=True, slots=True)
 class AddOptions:
     id: Annotated[str, typer.Argument(metavar="ID", help="A short id such as prod-deletes.")]
-    effect: Annotated[str, typer.Option("--effect", help="deny or allow.")]
+    effect: Annotated[str, typer.Option("--effect", help="deny, redact or allow.")]
     title: Annotated[str, typer.Option("--title", help="What people see as the reason.")]
     match: Annotated[
         list[str] | None,
@@ -30,6 +30,10 @@ class AddOptions:
     when: Annotated[
         str, typer.Option("--when", metavar="CEL", help="Only if this holds, as in: args.force == true")
     ] = ""
+    redact: Annotated[
+        list[str] | None,
+        typer.Option("--redact", metavar="WHAT=VALUE", help="phase, detector, kind, member, action or allowed."),
+    ] = None
     message: Annotated[str, typer.Option("--message", help="What the agent is told instead.")] = ""
 
 
@@ -52,6 +56,8 @@ def add(session: Session, options: AddOptions) -> None:
         "when": options.when,
         "message": options.message,
     }
+    if options.redact or options.effect == "redact":
+        body["redact"] = redaction(options.redact or [])
     rule = session.client.post("/rules", body)
     session.show(rule, lambda: say(f"Added the rule {rule['id']} ({rule['effect']})."))
 
@@ -64,6 +70,21 @@ def globs(pairs: list[str]) -> dict[str, list[str]]:
         if not sign or name not in DIMENSIONS or not glob:
             raise Refused("validation", f"Write WHAT=GLOB with one of {', '.join(DIMENSIONS)}.")
         found.setdefault(name, []).append(glob)
+    return found
+
+
+def redaction(pairs: list[str]) -> dict[str, object]:
+    """`member=customer` and the like as what a rule redacts. Raises `Refused("validation")`."""
+    found: dict[str, object] = {}
+    lists = {"detector": "detectors", "kind": "kinds", "member": "members", "allowed": "allowed"}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not sign or name not in (*lists, "phase", "action") or not value:
+            raise Refused("validation", f"Write --redact WHAT=VALUE with one of {', '.join(lists)}, phase, action.")
+        if name in lists:
+            found[lists[name]] = [*found.get(lists[name], []), value]  # type: ignore[misc]
+        else:
+            found[name] = value
     return found
 
 

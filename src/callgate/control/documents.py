@@ -123,17 +123,29 @@ class ToolSpec(_Strict, frozen=True):
     full: FullHash | None = None
 
 
+class RedactSpec(_Strict, frozen=True):
+    """What `effect: redact` replaces. Without detectors, kinds and members: all secrets and personal data."""
+
+    phase: Literal["call", "result", "both"] = "both"
+    detectors: Globs = ()
+    kinds: tuple[Literal["secret", "personal"], ...] = ()
+    members: Globs = ()
+    action: Literal["mask", "partial", "hash", "remove"] = "mask"
+    allowed: Globs = ()
+
+
 class RuleSpec(_Strict, frozen=True):
     """One rule. `when` is a condition in CEL; `message` is what the agent is told in place of the standard sentence."""
 
     id: RuleId
     title: Title
-    effect: Literal["deny", "allow"]
+    effect: Literal["deny", "redact", "allow"]
     match: MatchSpec = MatchSpec()
     when: Expression = ""
     message: LongText = ""
     description: LongText = ""
     owner: Title | Literal[""] = ""
+    redact: RedactSpec | None = None
 
 
 class Document(_Strict, frozen=True):

@@ -16,6 +16,7 @@ from callgate.control.documents import (
     Document,
     OptionsSpec,
     PersonSpec,
+    RedactSpec,
     RuleSpec,
     SecretRef,
     StdioSpec,
@@ -62,6 +63,7 @@ async def document_of(unit: Unit) -> Document:
                 message=one.message,
                 description=one.description,
                 owner=one.owner,
+                redact=None if one.redact is None else msgspec.convert(msgspec.to_builtins(one.redact), RedactSpec),
             )
             for one in await everything(rules.page, unit)
         ),

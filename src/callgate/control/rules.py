@@ -4,13 +4,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from callgate.control.documents import MatchSpec, RuleSpec, match_of
+from callgate.control.documents import MatchSpec, RedactSpec, RuleSpec, match_of
 from callgate.control.fields import Expression, LongText, RuleId, Title
 from callgate.control.operations import Asked, Operation, Page, PageQuery, page_of
 from callgate.control.views import RuleView, rule_view
 from callgate.errors import Refused
 from callgate.identity.people import record
-from callgate.model.rule import Rule
+from callgate.model.rule import Redact, Rule
 from callgate.policy.model import check
 from callgate.store import rules as rows
 from callgate.store.unit import Unit
@@ -20,12 +20,13 @@ class RuleChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The rule as it shall be."""
 
     title: Title
-    effect: Literal["deny", "allow"]
+    effect: Literal["deny", "redact", "allow"]
     match: MatchSpec = MatchSpec()
     when: Expression = ""
     message: LongText = ""
     description: LongText = ""
     owner: Title | Literal[""] = ""
+    redact: RedactSpec | None = None
 
 
 def rule_of(spec: RuleSpec) -> Rule:
@@ -33,7 +34,7 @@ def rule_of(spec: RuleSpec) -> Rule:
     return check(
         Rule(
             spec.id, spec.title, spec.effect, match_of(spec.match), spec.message, spec.when, spec.description,
-            spec.owner,
+            spec.owner, None if spec.redact is None else msgspec.convert(msgspec.to_builtins(spec.redact), Redact),
         )
     )  # fmt: skip
 

@@ -224,6 +224,7 @@ class RuleView(msgspec.Struct, frozen=True):
     message: str
     description: str
     owner: str
+    redact: dict[str, Any] | None
 
 
 def person_view(person: Person) -> PersonView:
@@ -243,8 +244,11 @@ def rule_view(rule: Rule) -> RuleView:
     match = {key: value for key, value in msgspec.to_builtins(rule.match).items() if value}
     if rule.match.unless is not None:
         match["unless"] = {key: value for key, value in match["unless"].items() if value}
+    redact = (
+        None if rule.redact is None else {name: one for name, one in msgspec.to_builtins(rule.redact).items() if one}
+    )
     return RuleView(
-        rule.id, rule.title, rule.effect, match, rule.when, rule.message, rule.description, rule.owner
+        rule.id, rule.title, rule.effect, match, rule.when, rule.message, rule.description, rule.owner, redact
     )  # fmt: skip
 
 

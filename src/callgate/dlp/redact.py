@@ -4,8 +4,6 @@ What stands there afterwards says of which kind it was, is never found again, an
 redacted once more. Fail closed: what cannot be told apart is replaced whole.
 """
 
-import hashlib
-import hmac
 from collections.abc import Callable, Collection
 
 import msgspec
@@ -13,39 +11,45 @@ import msgspec
 from callgate.dlp.engine import Match, matches
 
 ACTIONS = ("mask", "partial", "hash", "remove")
+NAMED = "named_member"  # stands for a detector where the name of a member says what is to be replaced
 _SHOWN = 4  # characters that `partial` leaves
 _HASH = 16  # hexadecimal digits
-Replace = Callable[[Match, str], str]
+Mac = Callable[[bytes], bytes]
 
 
 class Redaction(msgspec.Struct, frozen=True):
-    """What to do with values: of which detectors (empty = all) and kinds (empty = both), and what to leave alone.
+    """What to do with values: those of `detectors` and `kinds` (both empty: of all, unless there are `members`), and
+    whatever stands under one of `members` (names, in lower case); `allowed` is left alone.
 
-    `action` is one of ACTIONS. `key` is the tenant's, for `hash`; `allowed` are exact values, or for e-mail addresses
-    `@domain`, in lower case.
+    `action` is one of ACTIONS. `mac` is the tenant's keyed hash, for `hash`; `allowed` are exact values, or for e-mail
+    addresses `@domain`, in lower case.
     """
 
     action: str = "mask"
     detectors: frozenset[str] = frozenset()
     kinds: frozenset[str] = frozenset()
+    members: frozenset[str] = frozenset()
     allowed: frozenset[str] = frozenset()
-    key: bytes = b""
+    mac: Mac | None = None
 
     def wants(self, match: Match, value: str) -> bool:
         """Whether a value is to be replaced."""
-        if self.detectors and match.detector not in self.detectors:
-            return False
-        if self.kinds and match.kind not in self.kinds:
+        if match.detector != NAMED and not self._names(match):
             return False
         low = value.lower()
         return low not in self.allowed and f"@{low.rpartition('@')[2]}" not in self.allowed
+
+    def _names(self, match: Match) -> bool:
+        if not (self.detectors or self.kinds):
+            return not self.members
+        return match.detector in self.detectors or match.kind in self.kinds
 
     def instead(self, match: Match, value: str) -> str:
         """What stands in its place."""
         if self.action == "remove":
             return ""
-        if self.action == "hash":
-            digest = hmac.new(self.key, value.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+        if self.action == "hash" and self.mac is not None:
+            digest = self.mac(value.encode("utf-8", "surrogatepass")).hex()
             return f"[{match.detector}#{digest[:_HASH]}]"
         if self.action == "partial" and len(value) >= 4 * _SHOWN:
             return f"[{match.detector}…{value[-_SHOWN:]}]"
@@ -57,9 +61,12 @@ def redacted(text: str, how: Redaction) -> tuple[str, tuple[Match, ...]]:
 
     Raises `engine.TooMany`.
     """
-    done = tuple(one for one in matches(text) if how.wants(one, text[one.start : one.end]))
-    if not done:
-        return text, ()
+    return replaced(text, matches(text), how)
+
+
+def replaced(text: str, found: Collection[Match], how: Redaction) -> tuple[str, tuple[Match, ...]]:
+    """The text with those of these values replaced that are wanted, and which they are."""
+    done = tuple(one for one in found if how.wants(one, text[one.start : one.end]))
     parts, at = [], 0
     for one in done:
         parts += [text[at : one.start], how.instead(one, text[one.start : one.end])]

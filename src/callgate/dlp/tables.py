@@ -15,7 +15,7 @@ import re2
 
 from callgate.dlp.checks import CHECKS
 
-SECRET, PERSONAL = "secret", "personal"  # the kinds
+KINDS = SECRET, PERSONAL = "secret", "personal"
 _FILES = {SECRET: "secrets.toml", PERSONAL: "personal.toml"}
 _MEMORY = 64 << 20
 

@@ -14,12 +14,16 @@ from collections.abc import Iterator
 import msgspec
 
 from callgate.dlp.engine import Match, matches
-from callgate.dlp.redact import Redaction
+from callgate.dlp.redact import NAMED, Redaction, replaced
+from callgate.errors import Refused
+from callgate.wire import jsonrpc
 
 MAX_DEPTH = 200
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
 _BASE64_MOST = 64 * 1024  # characters
 _NAME_MOST = 60
+_WHOLE = Match(NAMED, "personal", 0, 0)  # a number or a truth value
+_ENCODE = msgspec.json.encode
 
 
 class TooDeep(Exception):
@@ -54,27 +58,59 @@ def found_in(value: object, path: str = "", depth: int = 0, name: str = "") -> I
             yield from found_in(item, place, depth + 1, key)
 
 
-def redacted_value(value: object, how: Redaction, depth: int = 0, name: str = "") -> tuple[object, tuple[Match, ...]]:
-    """The value with what was found replaced; names of members keep their place. Raises `TooDeep`, `engine.TooMany`."""
+def redacted_json(raw: bytes, how: Redaction) -> tuple[bytes, tuple[Match, ...]]:
+    """A JSON value with what was found replaced, as raw JSON; all else keeps its spelling, numbers too.
+
+    A number that is replaced becomes 0 and a truth value false, so that types stay. Of a member that is given twice
+    the last one is left. Raises `TooDeep`, `engine.TooMany`, `ValueError` or `Refused` for what is no JSON.
+    """
+    done: list[Match] = []
+    return _redacted(raw, how, done, 0, "", named=False), tuple(done)
+
+
+def _redacted(raw: bytes, how: Redaction, done: list[Match], depth: int, name: str, *, named: bool) -> bytes:
     if depth > MAX_DEPTH:
         raise TooDeep
-    if isinstance(value, str):
-        return _redacted_text(value, how, name)
-    if isinstance(value, int) and not isinstance(value, bool):
-        text, done = _redacted_text(str(value), how, "")
-        return (text if done else value), done
-    if isinstance(value, list):
-        parts = [redacted_value(item, how, depth + 1, name) for item in value]
-        return [part for part, _ in parts], tuple(one for _, done in parts for one in done)
-    if isinstance(value, dict):
-        members: dict[str, object] = {}
-        all_done: list[Match] = []
-        for key, item in value.items():
-            shown, of_key = _redacted_text(key, how, "")
-            members[shown], done = redacted_value(item, how, depth + 1, key)
-            all_done += [*of_key, *done]
-        return members, tuple(all_done)
-    return value, ()
+    begins = raw.lstrip()[:1]
+    if begins == b"{":
+        members: dict[str, bytes] = {}
+        for key, value in jsonrpc.members(raw).items():
+            shown, of_key = replaced(key, matches(key), how)
+            done += of_key
+            below = named or key.lower() in how.members
+            members[shown] = _redacted(bytes(value), how, done, depth + 1, key, named=below)
+        return jsonrpc.joined(members)
+    if begins == b"[":
+        items = jsonrpc.elements(raw)
+        return _ENCODE([msgspec.Raw(_redacted(bytes(i), how, done, depth + 1, name, named=named)) for i in items])
+    if begins == b'"':
+        return _redacted_string(raw, how, done, name, named=named)
+    if begins in (b"t", b"f", b"n"):
+        done += [_WHOLE] * (named and begins == b"t")
+        return b"false" if named and begins == b"t" else raw
+    found = (_WHOLE,) if named else tuple(matches(raw.decode()))
+    wanted = [one for one in found if how.wants(one, raw.decode())]
+    done += wanted
+    return b"0" if wanted else raw
+
+
+def _redacted_string(raw: bytes, how: Redaction, done: list[Match], name: str, *, named: bool) -> bytes:
+    text = json.loads(raw)  # takes halves of surrogate pairs, too
+    if named:
+        found: tuple[Match, ...] = (Match(NAMED, "personal", 0, len(text)),) if text else ()
+    elif text[:1] in ("{", "[") and len(text) > 1:
+        try:
+            inner, within = redacted_json(text.encode("utf-8", "surrogatepass"), how)
+        except (ValueError, RecursionError, Refused):
+            found = _of_text(text, name)
+        else:
+            done += within
+            return json.dumps(inner.decode("utf-8", "surrogatepass")).encode() if within else raw
+    else:
+        found = _of_text(text, name)
+    shown, wanted = replaced(text, found, how)
+    done += wanted
+    return json.dumps(shown).encode() if wanted else raw
 
 
 def _of_text(text: str, name: str) -> tuple[Match, ...]:
@@ -104,12 +140,3 @@ def _wrapped(text: str) -> Iterator[Match]:
             yield from matches(plain.decode())
         except (binascii.Error, ValueError):
             return
-
-
-def _redacted_text(text: str, how: Redaction, name: str) -> tuple[str, tuple[Match, ...]]:
-    done = tuple(one for one in _of_text(text, name) if how.wants(one, text[one.start : one.end]))
-    parts, at = [], 0
-    for one in done:
-        parts += [text[at : one.start], how.instead(one, text[one.start : one.end])]
-        at = one.end
-    return "".join((*parts, text[at:])), done

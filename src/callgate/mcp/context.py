@@ -9,7 +9,7 @@ from callgate.audit.writer import Recorder
 from callgate.call.admit import Slots
 from callgate.call.authorize import Credentials
 from callgate.call.identify import Identities
-from callgate.call.pipeline import Place
+from callgate.call.place import Place
 from callgate.call.state import Sealer
 from callgate.fleet.mail import Mail
 from callgate.fleet.sync import Fleet

@@ -3,7 +3,8 @@
 import msgspec
 
 EFFECTS = ("deny", "require_approval", "redact", "allow")  # strictest first
-EFFECTS_NOW = ("deny", "allow")
+EFFECTS_NOW = ("deny", "redact", "allow")
+PHASES = ("call", "result", "both")
 
 
 class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -22,6 +23,21 @@ class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unless: "Match | None" = None
 
 
+class Redact(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a rule with the effect `redact` replaces, in arguments (`call`), in the answer (`result`) or in both.
+
+    `detectors` and `kinds` (`secret`, `personal`) are those of the package `dlp`, `members` names of JSON members; all
+    empty means whatever `dlp` finds. `allowed`: values, or `@domain`, that stay.
+    """
+
+    phase: str = "both"
+    detectors: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+    action: str = "mask"
+    allowed: tuple[str, ...] = ()
+
+
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One rule as written."""
 
@@ -33,6 +49,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     when: str = ""  # a condition in CEL (policy/expr.py), "" = always
     description: str = ""
     owner: str = ""
+    redact: Redact | None = None
     revision: int = 0
 
 
@@ -44,4 +61,5 @@ class Decision(msgspec.Struct, frozen=True):
     title: str = ""
     message: str = ""
     ruleset: int = 0  # version of the rule set that decided
+    redact: tuple[Rule, ...] = ()  # every rule that redacts, whatever names the decision
     failed: bool = False  # denied because the rule could not be evaluated

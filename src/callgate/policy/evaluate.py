@@ -14,7 +14,7 @@ from callgate.policy.expr import Activation, Condition, NoAnswer, activation
 from callgate.policy.facts import Facts, values
 
 DEFAULT_EFFECT = "allow"  # for trusted tools; a tenant may set it to deny with the policy gate
-_CARRIED_OUT = frozenset({"deny", "require_approval", "allow"})
+_CARRIED_OUT = frozenset({"deny", "require_approval", "redact", "allow"})
 _ERRORS = (TypeError, ValueError, AttributeError, LookupError, RecursionError, re.error)
 
 
@@ -32,6 +32,7 @@ def decide(
     except (*_ERRORS, Refused):
         return Decision("deny", None, "", "The rules could not be evaluated.", rules.version, failed=True)
     named: Rule | None = None
+    redact: list[Rule] = []
     given = _Given(facts, caller, candidates)
     for candidate in candidates:
         rule = candidate.rule
@@ -42,14 +43,16 @@ def decide(
             return _failed(rule, f"The rule “{rule.title}” could not be evaluated. {why}", rules.version)
         except _ERRORS:
             return _failed(rule, f"The rule “{rule.title}” could not be evaluated.", rules.version)
-        if rule.effect not in _CARRIED_OUT:
+        if rule.effect not in _CARRIED_OUT or (rule.effect == "redact" and rule.redact is None):
             return _failed(rule, "This rule asks for what this gateway cannot do.", rules.version)
         named = named or rule
+        if rule.effect == "redact":
+            redact.append(rule)
         if named.effect == "deny":
             break
     if named is None:
         return Decision(DEFAULT_EFFECT, ruleset=rules.version)
-    return Decision(named.effect, named.id, named.title, named.message, rules.version)
+    return Decision(named.effect, named.id, named.title, named.message, rules.version, tuple(redact))
 
 
 class _Given:

@@ -3,10 +3,13 @@
 Fail closed: an effect that does not exist yet cannot be saved, so that nothing waits for a reviewer who cannot come.
 """
 
+import difflib
 import re
 
+from callgate.dlp.redact import ACTIONS
+from callgate.dlp.tables import KINDS, tables
 from callgate.errors import Refused
-from callgate.model.rule import EFFECTS, EFFECTS_NOW, Match, Rule
+from callgate.model.rule import EFFECTS, EFFECTS_NOW, PHASES, Match, Rule
 from callgate.policy.expr import condition
 
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
@@ -29,7 +32,29 @@ def check(rule: Rule) -> Rule:
         raise Refused("validation", f"Rule `{rule.id}`: `description` holds 2000 characters at most, `owner` 200.")
     _check_match(rule.id, rule.match, "match")
     _check_condition(rule)
+    _check_redact(rule)
     return rule
+
+
+def _check_redact(rule: Rule) -> None:
+    spec = rule.redact
+    if (spec is None) != (rule.effect != "redact"):
+        raise Refused(
+            "validation", f"Rule `{rule.id}`: `effect: redact` and `redact` belong together: give both or none."
+        )
+    if spec is None:
+        return
+    choices = {"phase": ((spec.phase,), PHASES), "action": ((spec.action,), ACTIONS), "kinds": (spec.kinds, KINDS)}
+    choices["detectors"] = (spec.detectors, tuple(sorted({one.id for one in tables().detectors})))
+    for name, (given, known) in choices.items():
+        for value in given:
+            if value not in known:
+                near = difflib.get_close_matches(value, known, n=1)
+                hint = f"did you mean `{near[0]}`?" if near else f"it is one of {', '.join(known)}."
+                raise Refused("validation", f"Rule `{rule.id}`: `redact.{name}` cannot be `{value[:60]}`; {hint}")
+    for name, texts in (("members", spec.members), ("allowed", spec.allowed)):
+        if len(texts) > _MAX_GLOBS or any(not text or len(text) > 256 for text in texts):
+            raise Refused("validation", f"Rule `{rule.id}`: `redact.{name}` holds 1000 texts of 1 to 256 characters.")
 
 
 def _check_condition(rule: Rule) -> None:

@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import Row
 
 from callgate.errors import Refused
-from callgate.model.rule import Match, Rule
+from callgate.model.rule import Match, Redact, Rule
 from callgate.store import rows
 from callgate.store.schema import rules
 from callgate.store.unit import Unit
@@ -14,12 +14,14 @@ from callgate.store.upsert import insert_or
 
 AGGREGATE = "rules"
 _match = msgspec.json.Decoder(Match).decode
+_redact = msgspec.json.Decoder(Redact).decode
 
 
 def _build(row: Row[Any]) -> Rule:
     return Rule(
         id=row.id, title=row.title, effect=row.effect, match=_match(row.matches), message=row.message,
-        when=row.condition, description=row.description, owner=row.owner, revision=row.revision,
+        when=row.condition, description=row.description, owner=row.owner,
+        redact=_redact(row.redact) if row.redact else None, revision=row.revision,
     )  # fmt: skip
 
 
@@ -29,6 +31,7 @@ async def put(unit: Unit, rule: Rule) -> Rule:
     values = {
         "title": rule.title, "effect": rule.effect, "matches": rows.to_json(rule.match), "message": rule.message,
         "condition": rule.when, "description": rule.description, "owner": rule.owner,
+        "redact": "" if rule.redact is None else rows.to_json(rule.redact),
         "revision": revision, "deleted": False,
     }  # fmt: skip
     statement = insert_or(unit.postgresql, rules).values(tenant=unit.tenant, id=rule.id, **values)

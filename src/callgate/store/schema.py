@@ -271,7 +271,7 @@ rules = Table(
     _id(),
     *(Column(name, Text, nullable=False) for name in ("title", "effect", "message")),
     Column("matches", Text, nullable=False),  # JSON of model.rule.Match
-    *map(_added, ("condition", "description", "owner")),
+    *map(_added, ("condition", "description", "owner", "redact")),
     _revision(),
     _deleted(),
     Index("rules_revision", "tenant", "revision"),

@@ -1,4 +1,4 @@
-"""Rules with a condition, a description and an owner."""
+"""Rules with a condition, a description, an owner and what they redact."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,5 +10,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    for name in ("condition", "description", "owner"):
+    for name in ("condition", "description", "owner", "redact"):
         op.add_column("rules", sa.Column(name, sa.Text, nullable=False, server_default=""))

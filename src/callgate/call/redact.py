@@ -1,0 +1,49 @@
+"""redact: what the rules replace in arguments before the upstream sees them, and in answers before the agent does.
+
+The request itself stays as it came (a retry has to be the same); what is redacted is what is forwarded, so values that
+are mirrored into headers are, too. Fail closed: what cannot be searched to its end is refused.
+"""
+
+import msgspec
+
+from callgate.call.model import Target
+from callgate.call.record import Mac
+from callgate.errors import Refused
+from callgate.model.rule import Decision
+from callgate.policy.redact import CannotRedact, concerns, redacted
+from callgate.wire import jsonrpc
+
+
+def arguments(decision: Decision, target: Target, tenant: str, mac: Mac) -> Target:
+    """The target with redacted arguments. Raises `Refused("rule_failed")`."""
+    rules = concerns(decision.redact, "call")
+    if not rules:
+        return target
+    params = jsonrpc.members(target.params)
+    given = params.get("arguments")
+    if not given:
+        return target
+    try:
+        clean, done = redacted(rules, bytes(given), lambda data: mac(tenant, data))
+    except CannotRedact:
+        raise Refused("rule_failed", "The arguments cannot be searched for what a rule redacts.") from None
+    if not done:
+        return target
+    return msgspec.structs.replace(target, params=jsonrpc.joined({**params, "arguments": clean}))
+
+
+def concerns_answer(decision: Decision) -> bool:
+    """Whether an answer has to be looked through, and so gathered first."""
+    return bool(decision.redact) and bool(concerns(decision.redact, "result"))
+
+
+def answer(decision: Decision, raw: bytes, tenant: str, mac: Mac) -> bytes:
+    """A result, an error or the params of a notice as the agent may see it. Raises `Refused("rule_failed")`."""
+    rules = concerns(decision.redact, "result")
+    if not rules:
+        return raw
+    try:
+        clean, done = redacted(rules, raw, lambda data: mac(tenant, data))
+    except CannotRedact:
+        raise Refused("rule_failed", "The answer cannot be searched for what a rule redacts.") from None
+    return clean if done else raw

@@ -1,0 +1,44 @@
+"""Carrying out the rules that redact: on arguments before they are sent, on answers before anybody sees them. Pure.
+
+Every matching rule applies, one after the other; what one put in place, the next one leaves. Fail closed: a value that
+cannot be read to its end raises `CannotRedact`, and then nothing of it goes on.
+"""
+
+from collections.abc import Callable, Iterable
+
+from callgate.dlp.engine import Match, TooMany
+from callgate.dlp.redact import Mac, Redaction
+from callgate.dlp.walk import TooDeep, redacted_json
+from callgate.errors import Refused
+from callgate.model.rule import Rule
+
+
+class CannotRedact(Exception):
+    """A value could not be searched to its end."""
+
+
+def concerns(rules: Iterable[Rule], phase: str) -> tuple[Rule, ...]:
+    """Those of the rules that redact in this phase (`call` or `result`)."""
+    return tuple(rule for rule in rules if rule.redact is not None and rule.redact.phase in (phase, "both"))
+
+
+def redacted(rules: Iterable[Rule], raw: bytes, mac: Mac) -> tuple[bytes, tuple[Match, ...]]:
+    """Raw JSON with everything replaced that these rules name. Raises `CannotRedact`."""
+    done: list[Match] = []
+    for rule in rules:
+        try:
+            raw, found = redacted_json(raw, _redaction(rule, mac))
+        except (TooMany, TooDeep, ValueError, RecursionError, Refused):
+            raise CannotRedact from None
+        done += found
+    return raw, tuple(done)
+
+
+def _redaction(rule: Rule, mac: Callable[[bytes], bytes]) -> Redaction:
+    spec = rule.redact
+    if spec is None:
+        raise CannotRedact
+    return Redaction(
+        spec.action, frozenset(spec.detectors), frozenset(spec.kinds), frozenset(map(str.lower, spec.members)),
+        frozenset(map(str.lower, spec.allowed)), mac,
+    )  # fmt: skip
