@@ -28,6 +28,7 @@ def sent(machine: Call) -> dict[str, object]:
     assert intent.event.decision == "redact"
     (forward,) = machine.on(m.IntentDurable())
     assert isinstance(forward, m.Forward)
+    assert forward.target.params.count(b'"q"') == 1
     return dict(json.loads(forward.target.params)["arguments"])
 
 
@@ -61,6 +62,15 @@ def test_text_and_structured_content_stay_the_same_value() -> None:
     shown = json.loads(finished(machine))
     clean = {"token": "[REDACTED:named_member]", "age": 0, "fine": [1.0, 9007199254740993]}
     assert shown["structuredContent"] == json.loads(shown["content"][0]["text"]) == clean
+
+
+def test_a_member_given_twice_does_not_pass_beside_the_search() -> None:
+    machine = redacting()
+    twice = msgspec.Raw(b'{"q":"' + KEY.encode() + b'","q":"fine"}')
+    machine.request = msgspec.structs.replace(machine.request, params={**machine.request.params, "arguments": twice})
+    assert sent(machine) == {"q": "fine"}
+    machine.on(Answered("result", b'{"content":[],"a":"' + KEY.encode() + b'","a":1}'))
+    assert KEY.encode() not in finished(machine)
 
 
 def test_a_large_result_is_gathered_before_anything_is_let_go() -> None:

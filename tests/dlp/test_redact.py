@@ -118,6 +118,26 @@ def test_what_is_not_replaced_keeps_its_spelling() -> None:
 def test_a_member_that_is_given_twice_hides_nothing() -> None:
     raw = b'{"a":"' + KEY.encode() + b'","a":"fine"}'
     assert redacted_json(raw, Redaction())[0] == b'{"a":"fine"}'
+    nested = json.dumps({"text": raw.decode()}).encode()
+    assert KEY.encode() not in redacted_json(nested, Redaction())[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        KEY, f"<b>{KEY}</b>", f"ü{KEY}ü", f"token_{KEY}", json.dumps({"a": json.dumps([KEY])}),
+        f"result: {{'a': '{KEY}'}}",
+        json.dumps({"a": KEY}) + "\n" + json.dumps({"b": 1}), '{"a":"\\u0067' + KEY[1:] + '"}',
+        "data: " + base64.b64encode(f"the token {KEY} is".encode()).decode() + " end",
+        "data: " + base64.urlsafe_b64encode(f"???>>> {KEY}".encode()).decode().rstrip("="),
+    ],
+)  # fmt: skip
+def test_no_wrapping_that_servers_use_hides_a_value(text: str) -> None:
+    raw, done = redacted_json(json.dumps({"t": [text]}).encode(), Redaction())
+    assert done
+    shown = json.loads(raw)["t"][0]
+    assert KEY not in shown
+    assert base64.b64encode(KEY.encode()).decode()[4:-4] not in shown
 
 
 def test_what_is_too_deep_is_an_error() -> None:

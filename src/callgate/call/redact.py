@@ -24,11 +24,10 @@ def arguments(decision: Decision, target: Target, tenant: str, mac: Mac) -> Targ
     if not given:
         return target
     try:
-        clean, done = redacted(rules, bytes(given), lambda data: mac(tenant, data))
+        clean, _ = redacted(rules, bytes(given), lambda data: mac(tenant, data))
     except CannotRedact:
         raise Refused("rule_failed", "The arguments cannot be searched for what a rule redacts.") from None
-    if not done:
-        return target
+    # also where nothing was found: of a member given twice only the one that was searched may go on
     return msgspec.structs.replace(target, params=jsonrpc.joined({**params, "arguments": clean}))
 
 
@@ -43,7 +42,6 @@ def answer(decision: Decision, raw: bytes, tenant: str, mac: Mac) -> bytes:
     if not rules:
         return raw
     try:
-        clean, done = redacted(rules, raw, lambda data: mac(tenant, data))
+        return redacted(rules, raw, lambda data: mac(tenant, data))[0]
     except CannotRedact:
         raise Refused("rule_failed", "The answer cannot be searched for what a rule redacts.") from None
-    return clean if done else raw

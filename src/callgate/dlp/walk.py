@@ -21,6 +21,7 @@ from callgate.wire import jsonrpc
 MAX_DEPTH = 200
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{24,}={0,2}")
 _BASE64_MOST = 64 * 1024  # characters
+_URL_SAFE = str.maketrans("-_", "+/")
 _NAME_MOST = 60
 _WHOLE = Match(NAMED, "personal", 0, 0)  # a number or a truth value
 _ENCODE = msgspec.json.encode
@@ -105,7 +106,9 @@ def _redacted_string(raw: bytes, how: Redaction, done: list[Match], name: str, *
             found = _of_text(text, name)
         else:
             done += within
-            return json.dumps(inner.decode("utf-8", "surrogatepass")).encode() if within else raw
+            if within:
+                return json.dumps(inner.decode("utf-8", "surrogatepass")).encode()
+            found = _of_text(text, name)  # a member given twice can hold something, too
     else:
         found = _of_text(text, name)
     shown, wanted = replaced(text, found, how)
@@ -116,27 +119,37 @@ def _redacted_string(raw: bytes, how: Redaction, done: list[Match], name: str, *
 def _of_text(text: str, name: str) -> tuple[Match, ...]:
     """What stands in a string, with its member's name as context."""
     lead = f"{name}: " if name and len(name) <= _NAME_MOST else ""
-    moved = tuple(
+    found = tuple(
         Match(one.detector, one.kind, one.start - len(lead), one.end - len(lead))
         for one in matches(lead + text)
         if one.start >= len(lead)
     )
-    if moved:
-        return moved
-    within = next(_wrapped(text), None)
-    return () if within is None else (Match(within.detector, within.kind, 0, len(text)),)
+    if found:
+        return found
+    if text[:1] in ("{", "[") and "\\" in text:
+        within = next(_of_json(text), None)
+        return () if within is None else (Match(within.detector, within.kind, 0, len(text)),)
+    return tuple(_of_base64(text))
 
 
-def _wrapped(text: str) -> Iterator[Match]:
-    """What is found once a string is decoded, one layer."""
-    if text[:1] in "{[" and "\\" in text:
+def _of_json(text: str) -> Iterator[Match]:
+    """What stands in a string that is JSON itself."""
+    try:
+        yield from (one.match for one in found_in(json.loads(text)))
+    except (ValueError, RecursionError, TooDeep):
+        return
+
+
+def _of_base64(text: str) -> Iterator[Match]:
+    """The stretches of base64 that hold something once they are decoded."""
+    for run in _BASE64.finditer(text):
+        letters = run[0].rstrip("=")
+        if len(letters) > _BASE64_MOST:
+            continue
         try:
-            yield from (one.match for one in found_in(json.loads(text)))
-        except (ValueError, RecursionError, TooDeep):
-            return
-    elif len(text) <= _BASE64_MOST and _BASE64.fullmatch(text):
-        try:
-            plain = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_" if re.search("[-_]", text) else None)
-            yield from matches(plain.decode())
+            plain = base64.b64decode(letters.translate(_URL_SAFE) + "=" * (-len(letters) % 4)).decode()
         except (binascii.Error, ValueError):
-            return
+            continue
+        within = next(iter(matches(plain)), None)
+        if within is not None:
+            yield Match(within.detector, within.kind, run.start(), run.end())
