@@ -242,3 +242,22 @@ def test_a_manifest_that_can_not_be_read_says_so(tmp_path: Path) -> None:
     (tmp_path / swap.MANIFEST).write_text("{")
     with pytest.raises(Refused, match="undo by hand"):
         swap.load_manifest(tmp_path)
+
+
+def test_an_explanation_reads_as_sentences(program: Program) -> None:
+    program.run("rules", "add", "no-reads", "--effect", "deny", "--title", "No reads", "--match", "tool=*read*")
+    asked = ("policies", "explain", "--person", "ana@acme.test", "--tool", "shop__read_order")
+    said = program.run(*asked, "--arguments", '{"order_id": "A-1001"}').stdout
+    assert "deny: the rule no-reads" in said
+    assert json.loads(program.run(*asked, "--json").stdout)["rule"] == "no-reads"
+    assert "JSON object" in program.run(*asked, "--arguments", "[1]", code=1).stderr
+    program.run("rules", "remove", "no-reads")
+    assert "the default, no rule matches" in program.run(*asked).stdout
+
+
+def test_lint_fails_where_something_is_odd(program: Program) -> None:
+    assert "Nothing is odd" in program.run("policies", "lint").stdout
+    program.run("rules", "add", "odd", "--effect", "deny", "--title", "Odd", "--match", "tool=nothing")
+    done = program.run("policies", "lint", code=1)
+    assert "matches_nothing" in done.stdout
+    program.run("rules", "remove", "odd")

@@ -120,3 +120,42 @@ def test_a_rule_redacts_through_the_gateway(gateway: Running, shop: Shop) -> Non
         body = {"title": "No", "effect": "redact", "redact": {"detectors": ["emial"]}}
         gateway.operator.put("/rules/no-customers", body)
     gateway.operator.delete("/rules/no-customers")
+
+
+def test_an_explanation_names_the_rule_and_what_is_missing(gateway: Running, shop: Shop) -> None:
+    gateway.add_upstream("why", shop.url)
+    gateway.person("why@acme.test", "member")
+    rules = [
+        {"id": "why-hit", "title": "Hit", "effect": "deny", "match": {"upstream": ["why"]}, "when": "args.n == 1"},
+        {"id": "why-near", "title": "Near", "effect": "deny", "match": {"upstream": ["why"], "team": ["sre"]}},
+    ]
+    for rule in rules:
+        gateway.operator.post("/rules", rule)
+    ask = {"person": "why@acme.test", "tool": "why__read_order"}
+    found = gateway.operator.post("/policies/explain", {**ask, "arguments": {"n": 1}})
+    assert (found["decision"], found["rule"], found["callable"]) == ("deny", "why-hit", False)
+    by = {one["rule"]: one for one in found["rules"]}
+    assert (by["why-hit"]["outcome"], by["why-near"]["missed"], by["why-near"]["almost"]) == ("matched", ["team"], True)
+    assert gateway.operator.post("/policies/explain", ask)["decision"] == "allow"
+    assert gateway.operator.post("/policies/explain", {**ask, "arguments": {}})["decision"] == "deny"
+    for wrong in ({"person": "nobody@acme.test"}, {"tool": "why__nothing"}):
+        with refused("not_found"):
+            gateway.operator.post("/policies/explain", {**ask, **wrong})
+    for rule in rules:
+        gateway.operator.delete(f"/rules/{rule['id']}")
+
+
+def test_lint_knows_what_exists(gateway: Running, shop: Shop) -> None:
+    gateway.add_upstream("lint", shop.url)
+    rule = {"id": "lint-odd", "title": "Odd", "effect": "deny", "match": {"upstream": ["lint"], "tool": ["nothing"]}}
+    gateway.operator.post("/rules", rule)
+    odd = [one for one in gateway.operator.get("/policies/lint")["oddities"] if one["rule"] == "lint-odd"]
+    assert [one["kind"] for one in odd] == ["matches_nothing"]
+    gateway.operator.put(
+        "/rules/lint-odd",
+        {"title": "Odd", "effect": "deny", "match": {"upstream": ["lint"]}, "when": "args.order_id == 'x'"},
+    )
+    odd = [one for one in gateway.operator.get("/policies/lint")["oddities"] if one["rule"] == "lint-odd"]
+    assert [one["kind"] for one in odd] == ["may_fail"]
+    assert "lint__list_orders" in odd[0]["sentence"]
+    gateway.operator.delete("/rules/lint-odd")

@@ -17,6 +17,7 @@ from callgate.cli import (
     governance,
     options,
     people,
+    policies,
     risks,
     rules,
     scan,
@@ -41,7 +42,7 @@ def build() -> typer.Typer:
     dlp.register(root)
     scan.register(root)
     command(root, "version", NoOptions)(version)
-    for module in (upstreams, tools, definitions, risks, people, agents, tokens, rules, audit, options):
+    for module in (upstreams, tools, definitions, risks, people, agents, tokens, rules, policies, audit, options):
         root.add_typer(module.app)
     return root
 

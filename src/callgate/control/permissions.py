@@ -85,6 +85,8 @@ TABLE: Mapping[Route, Need] = MappingProxyType(
         ("GET", "/rules/{id}"): Need("rules.read", LOOKERS),
         ("PUT", "/rules/{id}"): Need("rules.change", ADMINS),
         ("DELETE", "/rules/{id}"): Need("rules.remove", ADMINS),
+        ("GET", "/policies/lint"): Need("policies.lint", LOOKERS),
+        ("POST", "/policies/explain"): Need("policies.explain", LOOKERS),
         # audit, replicas, governance
         ("GET", "/audit/events"): Need("audit.read", AUDITORS),
         ("GET", "/audit/export.csv"): Need("audit.export", AUDITORS),

@@ -86,38 +86,53 @@ def compile_rules(rules: Iterable[Rule], version: int) -> CompiledRules:
 
 def _candidates(rules: tuple[Rule, ...], upstream: str, tool: str, public: str) -> Iterable[Candidate]:
     for rule in rules:
-        if not _matches_target(rule.match, upstream, tool, public):
+        if not matches_target(rule.match, upstream, tool, public):
             continue
         exception = rule.match.unless
         unless = None
-        if exception is not None and _matches_target(exception, upstream, tool, public):
+        if exception is not None and matches_target(exception, upstream, tool, public):
             unless = _tests(exception)
         yield Candidate(rule, _tests(rule.match), unless, condition(rule.when) if rule.when else None)
 
 
-def _matches_target(match: Match, upstream: str, tool: str, public: str) -> bool:
-    if match.upstream and not any(pattern(glob)(upstream) for glob in match.upstream):
-        return False
+def matches_target(match: Match, upstream: str, tool: str, public: str) -> bool:
+    """Whether a match names this upstream and this tool."""
+    return matches_upstream(match, upstream) and matches_tool(match, tool, public)
+
+
+def matches_upstream(match: Match, upstream: str) -> bool:
+    return not match.upstream or any(pattern(glob)(upstream) for glob in match.upstream)
+
+
+def matches_tool(match: Match, tool: str, public: str) -> bool:
+    """Whether a match names this tool; without a tool, one that names tools says nothing of it."""
     if not match.tool:
         return True
-    if not tool and not public:  # no tool: a rule that names tools says nothing of it
+    if not tool and not public:
         return False
     return any(pattern(glob)(tool) or (public != "" and pattern(glob)(public) is not None) for glob in match.tool)
 
 
+# what a match asks of a caller: name of the list, the caller's values
+CALLER: dict[str, Callable[[Caller], tuple[str, ...]]] = {
+    "person": lambda caller: (caller.email,),
+    "role": lambda caller: caller.roles,
+    "team": lambda caller: caller.teams,
+    "agent": lambda caller: (caller.agent or "",),
+    "client": lambda caller: (caller.client or "",),
+}
+
+
+def caller_test(match: Match, name: str) -> Test | None:
+    """What the list of this name asks of a caller; None where it asks nothing."""
+    globs: tuple[str, ...] = getattr(match, name)
+    if name == "person":
+        globs = tuple(glob.lower() for glob in globs)  # addresses are kept in lower case
+    return _any_of(globs, CALLER[name]) if globs else None
+
+
 def _tests(match: Match) -> tuple[Test, ...]:
-    tests: list[Test] = []
-    emails = tuple(glob.lower() for glob in match.person)  # addresses are kept in lower case
-    for globs, values in (
-        (emails, lambda caller: (caller.email,)),
-        (match.role, lambda caller: caller.roles),
-        (match.team, lambda caller: caller.teams),
-        (match.agent, lambda caller: (caller.agent or "",)),
-        (match.client, lambda caller: (caller.client or "",)),
-    ):
-        if globs:
-            tests.append(_any_of(globs, values))
-    return tuple(tests)
+    return tuple(test for name in CALLER if (test := caller_test(match, name)) is not None)
 
 
 def _any_of(globs: tuple[str, ...], values: Callable[[Caller], tuple[str, ...]]) -> Test:

@@ -1,0 +1,140 @@
+"""Resource /policies: what the rules as a whole would do, and why."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from callgate import clock
+from callgate.control.fields import Email, PublicName, Slug, Text
+from callgate.control.operations import Asked, Nothing, Operation
+from callgate.control.reconcile import everything
+from callgate.control.views import clean
+from callgate.errors import Refused
+from callgate.model.caller import Caller
+from callgate.model.definition import Definition
+from callgate.model.upstream import Upstream
+from callgate.policy.evaluate import decide
+from callgate.policy.explain import Verdict, explain
+from callgate.policy.facts import Facts
+from callgate.policy.lint import Inventory, lint
+from callgate.store import agents, people
+from callgate.wire import jsonrpc
+
+
+class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A call that somebody might make. Without `arguments` the question is what a list would show."""
+
+    person: Email
+    tool: PublicName
+    arguments: dict[str, Any] | None = None
+    agent: Slug | None = None
+    client: Text | None = None
+
+
+class VerdictView(msgspec.Struct, frozen=True):
+    """One rule: `outcome` is `matched`, `missed`, `failed` (it refuses the call) or `unknown` (arguments would tell);
+    `missed` names what did not match, and `almost` says that it was one thing alone."""
+
+    rule: str
+    title: str
+    effect: str
+    outcome: str
+    missed: tuple[str, ...]
+    almost: bool
+    why: str
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """The decision with the rule that names it (null: the default), and every rule with its verdict. `callable` says
+    whether the tool is trusted at all, whatever the rules say."""
+
+    decision: str
+    rule: str | None
+    message: str
+    ruleset: int
+    callable: bool
+    redacted_by: list[str]
+    rules: list[VerdictView]
+
+
+def _view(one: Verdict) -> VerdictView:
+    rule = one.rule
+    return VerdictView(rule.id, rule.title, rule.effect, one.outcome, one.missed, one.almost, clean(one.why))
+
+
+def _tool(asked: Asked[Nothing, Question]) -> Definition:
+    for one in asked.services.fleet.view(asked.tenant).definitions.values():
+        if one.kind == "tool" and one.public_name == asked.body.tool:
+            return one
+    raise Refused("not_found", "There is no tool of this name; see `callgate tools list`.")
+
+
+async def explained(asked: Asked[Nothing, Question]) -> Explanation:
+    body = asked.body
+    async with asked.services.db.unit(asked.tenant, write=False) as unit:
+        person = await people.by_email(unit, body.person)
+    if person is None:
+        raise Refused("not_found", "There is no person with this e-mail address.")
+    caller = Caller(
+        asked.tenant, person.id, person.email, person.roles, person.teams, body.agent, body.client, token=""
+    )  # fmt: skip
+    view, tool = asked.services.fleet.view(asked.tenant), _tool(asked)
+    given = None if body.arguments is None else jsonrpc.encoded(body.arguments)
+    facts = Facts(view.upstreams[tool.upstream], tool, "tools/call", clock.now_us(), given)
+    decision = decide(view.rules, caller, facts.upstream.name, tool.name, tool.public_name, facts)
+    return Explanation(
+        decision.effect, decision.rule, decision.message, decision.ruleset, tool.callable,
+        [rule.id for rule in decision.redact], [_view(one) for one in explain(view.rules.rules, caller, facts)],
+    )  # fmt: skip
+
+
+class OddityView(msgspec.Struct, frozen=True):
+    """One oddity: `kind` is `matches_nothing`, `swallowed`, `shadowed`, `redundant`, `contradictory`, `may_fail` or
+    `unreadable`; `other` is another rule that it is about, too."""
+
+    rule: str
+    kind: str
+    sentence: str
+    other: str | None
+
+
+class Linted(msgspec.Struct, frozen=True):
+    """What is odd about the rules of now."""
+
+    ruleset: int
+    oddities: list[OddityView]
+
+
+async def linted(asked: Asked[Nothing, None]) -> Linted:
+    view = asked.services.fleet.view(asked.tenant)
+    async with asked.services.db.unit(asked.tenant, write=False) as unit:
+        there = Inventory(
+            frozenset(one.name for one in view.upstreams.values()),
+            tuple(_named(view.upstreams, one) for one in view.definitions.values() if one.kind == "tool"),
+            frozenset([one.email for one in await everything(people.page, unit, active=True)]),
+            frozenset([team for one in await everything(people.page, unit, active=True) for team in one.teams]),
+            frozenset([one.name for one in await everything(agents.page, unit)]),
+        )
+    found = await asyncio.to_thread(lint, view.rules.rules, there)
+    views = [OddityView(one.rule, one.kind, clean(one.sentence), one.other) for one in found]
+    return Linted(view.rules.version, views)
+
+
+def _named(upstreams: Mapping[str, Upstream], tool: Definition) -> tuple[str, str, str, frozenset[str]]:
+    upstream = upstreams.get(tool.upstream)
+    try:
+        required = msgspec.json.decode(tool.offered)["inputSchema"]["required"]
+        names = frozenset(name for name in required if isinstance(name, str))
+    except (msgspec.DecodeError, LookupError, TypeError, RecursionError):
+        names = frozenset()
+    return upstream.name if upstream is not None else "", tool.name, tool.public_name, names
+
+
+OPERATIONS = (
+    Operation("GET", "/policies/lint", "What is odd about the rules.", linted, Linted),
+    Operation(
+        "POST", "/policies/explain", "Why the rules decide a call as they do.", explained, Explanation, body=Question
+    ),
+)
