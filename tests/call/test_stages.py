@@ -219,7 +219,7 @@ def test_times_of_an_outcome_are_never_negative() -> None:
 def test_no_audit_field_can_hold_a_payload() -> None:
     texts = {"id", "tenant", "replica", "person", "agent", "client", "token", "method", "upstream", "definition",
              "fingerprint", "decision", "rule", "era", "args_hash", "unknown_name", "continues", "outcome", "code",
-             "durability"}  # fmt: skip
+             "durability", "shadow", "seen", "approval", "verdict", "verdict_rule", "result_seen"}  # fmt: skip
     for event in (Intent, Outcome):
         for field in msgspec.structs.fields(event):
             assert field.type in (int, float) or field.name in texts, field.name

@@ -31,7 +31,15 @@ def test_an_agent_has_a_plain_name(gateway: Running, name: str) -> None:
 def test_a_rule_lives_and_ends(gateway: Running) -> None:
     body = {"id": "no-deletes", "title": "No deletes", "effect": "deny", "match": {"tool": ["*delete*"]}}
     made = gateway.operator.post("/rules", body)
-    assert made == {**body, "when": "", "message": "", "description": "", "owner": "", "redact": None}
+    assert made == {
+        **body,
+        "when": "",
+        "message": "",
+        "description": "",
+        "owner": "",
+        "redact": None,
+        "mode": "enforce",
+    }
     with refused("conflict"):
         gateway.operator.post("/rules", body)
     changed = gateway.operator.put(
@@ -51,7 +59,7 @@ def test_a_rule_lives_and_ends(gateway: Running) -> None:
 @pytest.mark.parametrize(
     ("wrong", "place"),
     [
-        ({"effect": "require_approval"}, "$.effect"),
+        ({"effect": "forbid"}, "$.effect"),
         ({"title": "   "}, "$.title"),
         ({"id": "Bad"}, "$.id"),
         ({"match": {"tools": ["x"]}}, "Did you mean `tool`?"),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from random import Random
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,8 +18,7 @@ MATCHES = st.builds(Match, upstream=GLOBS, tool=GLOBS, role=GLOBS, team=GLOBS, a
 
 
 def with_exception(match: Match, exception: Match | None) -> Match:
-    unless = None if exception == Match() else exception
-    return Match(match.upstream, match.tool, match.person, match.role, match.team, match.agent, match.client, unless)
+    return msgspec.structs.replace(match, unless=None if exception == Match() else exception)
 
 
 RULES = st.lists(

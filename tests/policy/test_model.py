@@ -55,7 +55,9 @@ def test_what_is_redacted_is_checked(spec: Redact | None, says: str) -> None:
 
 
 def test_an_unknown_effect_is_refused_with_the_choices() -> None:
-    with pytest.raises(Refused, match="one of deny, redact, allow; not `forbid`") as caught:
+    with pytest.raises(
+        Refused, match="one of deny, require_approval, redact, wrap, record, allow; not `forbid`"
+    ) as caught:
         check(Rule("r", "T", "forbid"))
     assert "comes with" not in caught.value.sentence
 

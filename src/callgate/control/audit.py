@@ -98,12 +98,19 @@ class EventView(msgspec.Struct, frozen=True):
     unknown_name: str | None
     unknown_name_length: int | None
     continues: str | None
+    shadow: str | None
+    seen: str | None
+    approval: str | None
     outcome: str | None
     code: str | None
     result_bytes: int | None
     duration_us: int | None
     upstream_us: int | None
     durability: str | None
+    verdict: str | None
+    verdict_rule: str | None
+    result_seen: str | None
+    cost: int | None
     actor: str | None
     action: str | None
     subject: str | None

@@ -4,12 +4,14 @@ Strict: an unknown member anywhere is an error. Secrets are never in the documen
 values travel beside it and are sealed at once.
 """
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from callgate.control.fields import (
+    Amount,
     Argument,
+    Count,
     Email,
     Expression,
     FullHash,
@@ -18,16 +20,19 @@ from callgate.control.fields import (
     HeaderName,
     HeaderValue,
     LongText,
+    Owner,
     ReviewMode,
     RuleId,
     Seconds,
     Severity,
     Slug,
+    TimeOfDay,
     Title,
     Url,
     Variable,
+    Window,
 )
-from callgate.model.rule import Match
+from callgate.model.rule import Rule
 
 Role = Literal["member", "reviewer", "admin", "auditor"]
 
@@ -42,6 +47,16 @@ class SecretRef(_Strict, frozen=True):
     env: Variable
 
 
+class TimesSpec(_Strict, frozen=True):
+    """A window of the week: from `since` up to `until` (`HH:MM`; `24:00` is the end of a day) on the clocks of `zone`
+    (a name such as Europe/Berlin). An `until` before `since` is of the next day."""
+
+    days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = ()
+    since: TimeOfDay = "00:00"
+    until: TimeOfDay = "24:00"
+    zone: Title = "UTC"
+
+
 class UnlessSpec(_Strict, frozen=True):
     """What a rule does not apply to: lists of globs; an empty list matches all."""
 
@@ -52,6 +67,13 @@ class UnlessSpec(_Strict, frozen=True):
     team: Globs = ()
     agent: Globs = ()
     client: Globs = ()
+    auth_mode: Globs = ()
+    label: Globs = ()
+    annotation: Globs = ()
+    risk: Globs = ()
+    status: Globs = ()
+    network: Globs = ()
+    times: TimesSpec | None = None
 
 
 class MatchSpec(UnlessSpec, frozen=True):
@@ -134,18 +156,75 @@ class RedactSpec(_Strict, frozen=True):
     allowed: Globs = ()
 
 
-class RuleSpec(_Strict, frozen=True):
-    """One rule. `when` is a condition in CEL; `message` is what the agent is told in place of the standard sentence."""
+class ContentsSpec(_Strict, frozen=True):
+    """A condition: what the detectors find in arguments or answers, in at least so many places."""
 
-    id: RuleId
+    detectors: Globs = ()
+    kinds: tuple[Literal["secret", "personal"], ...] = ()
+    allowed: Globs = ()
+    least: Count = 1
+
+
+class EgressSpec(_Strict, frozen=True):
+    """A condition: arguments or answer name a host that none of these globs matches."""
+
+    hosts: Globs
+
+
+class InjectionSpec(_Strict, frozen=True):
+    """A condition: the scanner finds something of this severity or worse in the answer."""
+
+    severity: Severity = "high"
+
+
+class LimitSpec(_Strict, frozen=True):
+    """A condition: a call more than `most` (`rate`: within `window_s` seconds; `concurrency`: at once), or a `cost` of
+    more than that within the window, counted for each value of `per`."""
+
+    kind: Literal["rate", "concurrency", "cost"]
+    most: Amount
+    window_s: Window = 60.0
+    per: tuple[Literal["person", "agent", "client", "tool", "upstream"], ...] = ()
+    cost: Amount = 1.0
+    field: Annotated[str, msgspec.Meta(max_length=256)] = ""
+
+
+class ApprovalSpec(_Strict, frozen=True):
+    """Whose approval a call needs: of so many different people out of one of these teams (none: any reviewer)."""
+
+    reviewers: tuple[Slug, ...] = ()
+    quorum: Annotated[int, msgspec.Meta(ge=1, le=10)] = 1
+    expires_s: Window = 1800.0
+    escalate_s: Annotated[float, msgspec.Meta(ge=0, le=2_678_400)] = 0.0
+    escalate_to: tuple[Slug, ...] = ()
+
+
+class RuleBody(_Strict, frozen=True):
+    """A rule without its id. `when` is a condition in CEL; `message` is what the agent is told in place of the standard
+    sentence."""
+
     title: Title
-    effect: Literal["deny", "redact", "allow"]
+    effect: Literal["deny", "require_approval", "redact", "wrap", "record", "allow"]
     match: MatchSpec = MatchSpec()
     when: Expression = ""
     message: LongText = ""
     description: LongText = ""
-    owner: Title | Literal[""] = ""
+    owner: Owner = ""
     redact: RedactSpec | None = None
+    mode: Literal["enforce", "shadow"] = "enforce"
+    phase: Literal["", "call", "result", "both"] = ""
+    args_schema: dict[str, Any] | None = None
+    dlp: ContentsSpec | None = None
+    egress: EgressSpec | None = None
+    injection: InjectionSpec | None = None
+    limit: LimitSpec | None = None
+    approval: ApprovalSpec | None = None
+
+
+class RuleSpec(RuleBody, frozen=True, kw_only=True):
+    """One rule."""
+
+    id: RuleId
 
 
 class Document(_Strict, frozen=True):
@@ -159,17 +238,18 @@ class Document(_Strict, frozen=True):
     options: OptionsSpec | None = None
 
 
-def match_of(spec: MatchSpec) -> Match:
-    """The rule's match as the policy knows it."""
-    return msgspec.convert(msgspec.to_builtins(spec), Match)
+def rule_in(spec: RuleBody, rule_id: str) -> Rule:
+    """The rule as the policy knows it, not checked yet."""
+    return msgspec.convert({**msgspec.to_builtins(spec), "id": rule_id}, Rule)
 
 
-def spec_of(match: Match) -> MatchSpec:
-    """The inverse of `match_of`."""
-    values = msgspec.to_builtins(match)
-    if values["unless"] is not None:
-        del values["unless"]["unless"]  # an exception has none of its own
-    return msgspec.convert(values, MatchSpec)
+def spec_of(rule: Rule) -> RuleSpec:
+    """The inverse of `rule_in`, lean: what has its default value is left out when it is written."""
+    values = msgspec.to_builtins(rule)
+    del values["revision"]
+    if values["match"]["unless"] is not None:
+        del values["match"]["unless"]["unless"]  # an exception has none of its own
+    return msgspec.convert(values, RuleSpec)
 
 
 def secret_names(document: Document) -> list[str]:

@@ -16,8 +16,6 @@ from callgate.control.documents import (
     Document,
     OptionsSpec,
     PersonSpec,
-    RedactSpec,
-    RuleSpec,
     SecretRef,
     StdioSpec,
     ToolSpec,
@@ -52,21 +50,7 @@ async def document_of(unit: Unit) -> Document:
         ),
         upstreams=tuple(_upstream(one) for one in sorted(servers.values(), key=lambda one: one.name)),
         tools=tuple(spec for name, _own, one in named if (spec := _tool(name, one)) is not None),
-        rules=tuple(
-            _lean(
-                RuleSpec,
-                id=one.id,
-                title=one.title,
-                effect=one.effect,
-                match=spec_of(one.match),
-                when=one.when,
-                message=one.message,
-                description=one.description,
-                owner=one.owner,
-                redact=None if one.redact is None else msgspec.convert(msgspec.to_builtins(one.redact), RedactSpec),
-            )
-            for one in await everything(rules.page, unit)
-        ),
+        rules=tuple(spec_of(one) for one in await everything(rules.page, unit)),
     )
 
 

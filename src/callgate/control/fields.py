@@ -26,12 +26,14 @@ TIME_PATTERN = (
     r"^(?:[1-9][0-9]{0,5}[smhdw]|[0-9]{4}-[0-9]{2}-[0-9]{2}"
     r"(?:T[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?Z?)?)" + _END
 )
+TIME_OF_DAY_PATTERN = r"^(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)" + _END
 URL_PATTERN = r"^https?://[^\x00-\x20\x7f-\x9f]+" + _END
 HEADER_VALUE_PATTERN = r"^[\x20-\x7e]*" + _END
 ARGUMENT_PATTERN = r"^[^\x00]*" + _END
 
 Text = Annotated[str, msgspec.Meta(pattern=NO_CONTROLS, max_length=500)]
 Title = Annotated[str, msgspec.Meta(pattern=TITLE_PATTERN, max_length=200)]
+Owner = Annotated[str, msgspec.Meta(pattern=NO_CONTROLS, max_length=200)]
 Expression = Annotated[str, msgspec.Meta(max_length=4000)]
 LongText = Annotated[str, msgspec.Meta(pattern=NO_CONTROLS, max_length=4000)]
 Glob = Annotated[str, msgspec.Meta(pattern=NO_CONTROLS, min_length=1, max_length=256)]
@@ -53,6 +55,10 @@ After = Annotated[str, msgspec.Meta(pattern=NO_CONTROLS, max_length=500)]
 ReviewMode = Literal["review", "trust_on_first_use", "pin"]
 Severity = Literal["info", "low", "medium", "high", "critical"]
 Seconds = Annotated[float, msgspec.Meta(ge=1, le=3600)]
+Window = Annotated[float, msgspec.Meta(ge=1, le=2_678_400)]
+Amount = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+TimeOfDay = Annotated[str, msgspec.Meta(pattern=TIME_OF_DAY_PATTERN)]
 
 # What a path parameter may look like; anything else is `not_found` before a handler sees it.
 PATH_PATTERNS = {
@@ -84,6 +90,7 @@ WORDS = {
     URL_PATTERN: "an http or https URL",
     ARGUMENT_PATTERN: "a text without NUL characters",
     CURSOR_PATTERN: "the `next` of an earlier answer",
+    TIME_OF_DAY_PATTERN: "a time of day such as 08:30",
     TIME_PATTERN: "a time such as 2026-11-01, 2026-11-01T12:00:00Z, or 30d for 30 days ago",
 }
 

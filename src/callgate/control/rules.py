@@ -1,42 +1,21 @@
 """Resource /rules: who may call what. A rule is checked by the policy before it is saved."""
 
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
-
-from callgate.control.documents import MatchSpec, RedactSpec, RuleSpec, match_of
-from callgate.control.fields import Expression, LongText, RuleId, Title
+from callgate.control.documents import RuleBody, RuleSpec, rule_in
 from callgate.control.operations import Asked, Operation, Page, PageQuery, page_of
 from callgate.control.views import RuleView, rule_view
 from callgate.errors import Refused
 from callgate.identity.people import record
-from callgate.model.rule import Redact, Rule
+from callgate.model.rule import Rule
 from callgate.policy.model import check
 from callgate.store import rules as rows
 from callgate.store.unit import Unit
 
 
-class RuleChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The rule as it shall be."""
-
-    title: Title
-    effect: Literal["deny", "redact", "allow"]
-    match: MatchSpec = MatchSpec()
-    when: Expression = ""
-    message: LongText = ""
-    description: LongText = ""
-    owner: Title | Literal[""] = ""
-    redact: RedactSpec | None = None
-
-
 def rule_of(spec: RuleSpec) -> Rule:
     """A checked rule. Raises `Refused("validation")`."""
-    return check(
-        Rule(
-            spec.id, spec.title, spec.effect, match_of(spec.match), spec.message, spec.when, spec.description,
-            spec.owner, None if spec.redact is None else msgspec.convert(msgspec.to_builtins(spec.redact), Redact),
-        )
-    )  # fmt: skip
+    return check(rule_in(spec, spec.id))
 
 
 async def find(unit: Unit, rule_id: str) -> Rule:
@@ -70,10 +49,8 @@ async def create_rule(asked: Asked[Any, RuleSpec]) -> RuleView:
     return rule_view(rule)
 
 
-async def update_rule(asked: Asked[Any, RuleChange]) -> RuleView:
-    body = asked.body
-    wanted: RuleId = asked.path["id"]
-    rule = rule_of(RuleSpec(id=wanted, **{name: getattr(body, name) for name in body.__struct_fields__}))
+async def update_rule(asked: Asked[Any, RuleBody]) -> RuleView:
+    rule = check(rule_in(asked.body, asked.path["id"]))
     async with asked.services.db.unit(asked.tenant) as unit:
         before = await find(unit, rule.id)
         rule = await rows.put(unit, rule)
@@ -96,6 +73,6 @@ OPERATIONS = (
         "POST", "/rules", "Add a rule.", create_rule, RuleView, body=RuleSpec, status=201, errors=("conflict",)
     ),
     Operation("GET", "/rules/{id}", "One rule.", get_rule, RuleView),
-    Operation("PUT", "/rules/{id}", "Change a rule.", update_rule, RuleView, body=RuleChange),
+    Operation("PUT", "/rules/{id}", "Change a rule.", update_rule, RuleView, body=RuleBody),
     Operation("DELETE", "/rules/{id}", "Remove a rule.", delete_rule, None, status=204),
 )  # fmt: skip

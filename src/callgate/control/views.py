@@ -213,18 +213,26 @@ class DefinitionDetail(DefinitionView, frozen=True):
     findings: tuple[FindingView, ...]
 
 
-class RuleView(msgspec.Struct, frozen=True):
-    """A rule. `match` holds the lists that are not empty."""
+class RuleView(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A rule. What is nested holds what is not empty; conditions that it does not have are left out."""
 
     id: str
     title: str
     effect: str
+    mode: str
     match: dict[str, Any]
     when: str
     message: str
     description: str
     owner: str
     redact: dict[str, Any] | None
+    phase: str = ""
+    args_schema: dict[str, Any] | None = None
+    dlp: dict[str, Any] | None = None
+    egress: dict[str, Any] | None = None
+    injection: dict[str, Any] | None = None
+    limit: dict[str, Any] | None = None
+    approval: dict[str, Any] | None = None
 
 
 def person_view(person: Person) -> PersonView:
@@ -241,15 +249,18 @@ def token_view(token: Token, email: str) -> TokenView:
 
 
 def rule_view(rule: Rule) -> RuleView:
-    match = {key: value for key, value in msgspec.to_builtins(rule.match).items() if value}
-    if rule.match.unless is not None:
-        match["unless"] = {key: value for key, value in match["unless"].items() if value}
-    redact = (
-        None if rule.redact is None else {name: one for name, one in msgspec.to_builtins(rule.redact).items() if one}
-    )
+    values = msgspec.to_builtins(rule)
+    schema = values.pop("args_schema")
     return RuleView(
-        rule.id, rule.title, rule.effect, match, rule.when, rule.message, rule.description, rule.owner, redact
-    )  # fmt: skip
+        **{name: _filled(values[name]) for name in RuleView.__struct_fields__ if name in values}, args_schema=schema
+    )
+
+
+def _filled(value: Any) -> Any:
+    """Without the members of objects that say nothing."""
+    if not isinstance(value, dict):
+        return value
+    return {name: _filled(one) for name, one in value.items() if one}
 
 
 def upstream_view(upstream: Upstream, state: UpstreamState | None, counts: Mapping[str, int]) -> UpstreamView:

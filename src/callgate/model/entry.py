@@ -34,6 +34,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     unknown_name: str | None = None
     unknown_name_length: int | None = None
     continues: str | None = None
+    shadow: str | None = None
+    seen: str | None = None
+    approval: str | None = None
     ended_at: int | None = None
     outcome: str | None = None
     code: str | None = None
@@ -41,6 +44,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     duration_us: int | None = None
     upstream_us: int | None = None
     durability: str | None = None
+    verdict: str | None = None
+    verdict_rule: str | None = None
+    result_seen: str | None = None
+    cost: int | None = None
     actor: str | None = None
     action: str | None = None
     subject: str | None = None

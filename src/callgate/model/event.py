@@ -43,6 +43,9 @@ class Intent(msgspec.Struct, frozen=True, tag="intent", array_like=True):
     unknown_name: str = ""  # keyed hash of a name that is not in the catalogue, hex
     unknown_name_length: int = 0
     continues: str | None = None  # id of the earlier leg
+    shadow: str = ""  # `effect:rule` that shadow rules would have made of the decision
+    seen: str = ""  # what rules found in the arguments: classes and counts, such as `email=2 host=1`
+    approval: str | None = None  # row id of the approval that it waits for or goes on with
 
 
 class Outcome(msgspec.Struct, frozen=True, tag="outcome", array_like=True):
@@ -57,6 +60,10 @@ class Outcome(msgspec.Struct, frozen=True, tag="outcome", array_like=True):
     duration_us: int = 0
     upstream_us: int = 0
     durability: str = "strict"
+    verdict: str = ""  # what the rules on results decided: "" = nothing, else an effect
+    verdict_rule: str | None = None
+    result_seen: str = ""  # what rules found in the answer: classes and counts
+    cost: int = 0  # millionths
 
 
 class Change(msgspec.Struct, frozen=True, tag="change", array_like=True):

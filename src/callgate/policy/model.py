@@ -1,6 +1,6 @@
 """What makes a rule valid. Pure.
 
-Fail closed: an effect that does not exist yet cannot be saved, so that nothing waits for a reviewer who cannot come.
+Fail closed: what does not exist yet cannot be saved, so that no rule is taken for one that is carried out.
 """
 
 import difflib
@@ -9,13 +9,16 @@ import re
 from callgate.dlp.redact import ACTIONS
 from callgate.dlp.tables import KINDS, tables
 from callgate.errors import Refused
-from callgate.model.rule import EFFECTS, EFFECTS_NOW, PHASES, Match, Rule
+from callgate.model.rule import EFFECTS, MODES, PHASES, Match, Rule
 from callgate.policy.expr import condition
 
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _MAX_GLOBS = 1000
 _MAX_DESCRIPTION = 2000
 _MAX_OWNER = 200
+_LATER_EFFECTS = ("require_approval", "wrap", "record")
+_LATER = ("phase", "args_schema", "dlp", "egress", "injection", "limit", "approval")
+_LATER_MATCH = ("auth_mode", "label", "annotation", "risk", "status", "network", "times")
 
 
 def check(rule: Rule) -> Rule:
@@ -24,16 +27,31 @@ def check(rule: Rule) -> Rule:
         raise Refused("validation", "A rule's `id` is 1 to 64 characters of a-z, 0-9 and `-`.")
     if not rule.title.strip() or len(rule.title) > 200:
         raise Refused("validation", f"Rule `{rule.id}`: `title` must hold 1 to 200 characters.")
-    if rule.effect not in EFFECTS_NOW:
-        later = " (it comes with the policy gate)" if rule.effect in EFFECTS else ""
-        choices = ", ".join(EFFECTS_NOW)
-        raise Refused("validation", f"Rule `{rule.id}`: `effect` must be one of {choices}; not `{rule.effect}`{later}.")
+    _check_choice(rule, "effect", EFFECTS)
+    _check_choice(rule, "mode", MODES)
+    _check_exists(rule)
     if len(rule.description) > _MAX_DESCRIPTION or len(rule.owner) > _MAX_OWNER:
         raise Refused("validation", f"Rule `{rule.id}`: `description` holds 2000 characters at most, `owner` 200.")
     _check_match(rule.id, rule.match, "match")
     _check_condition(rule)
     _check_redact(rule)
     return rule
+
+
+def _check_choice(rule: Rule, name: str, known: tuple[str, ...]) -> None:
+    given = getattr(rule, name)
+    if given not in known:
+        raise Refused("validation", f"Rule `{rule.id}`: `{name}` must be one of {', '.join(known)}; not `{given}`.")
+
+
+def _check_exists(rule: Rule) -> None:
+    """Refuse what is not carried out yet."""
+    later = [f"effect: {rule.effect}"] if rule.effect in _LATER_EFFECTS else []
+    later += [name for name in _LATER if getattr(rule, name)]
+    for match in (rule.match, rule.match.unless):
+        later += [f"match.{name}" for name in _LATER_MATCH if match is not None and getattr(match, name)]
+    if later:
+        raise Refused("validation", f"Rule `{rule.id}`: `{later[0]}` comes with the policy gate.")
 
 
 def _check_redact(rule: Rule) -> None:

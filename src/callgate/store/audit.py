@@ -17,7 +17,10 @@ from callgate.store.schema import audit
 from callgate.store.unit import Unit
 
 KINDS: dict[type[Any], str] = {Intent: "intent", Outcome: "outcome", Change: "change"}
-_ENDING = ("outcome", "code", "result_bytes", "duration_us", "upstream_us", "durability")
+_ENDING = (
+    "outcome", "code", "result_bytes", "duration_us", "upstream_us", "durability", "verdict", "verdict_rule",
+    "result_seen", "cost",
+)  # fmt: skip
 _OWN = tuple(name for name in Entry.__struct_fields__ if name not in (*_ENDING, "kind", "ended_at"))
 _SKEW_US = 86_400_000_000  # an outcome may bear an earlier time than its intent when the clock was set back
 _ending, _other = audit.alias("ending"), audit.alias("other")

@@ -16,7 +16,7 @@ _CONNECT_SECONDS = 3.0
 _INSERT_SECONDS = 5.0
 _FORMS = ((Intent, "intent"), (Outcome, "outcome"), (Change, "change"))
 _NUMBERS = frozenset(
-    {"at", "ruleset", "args_bytes", "unknown_name_length", "result_bytes", "duration_us", "upstream_us"}
+    {"at", "ruleset", "args_bytes", "unknown_name_length", "result_bytes", "duration_us", "upstream_us", "cost"}
 )
 
 

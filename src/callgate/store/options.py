@@ -3,7 +3,7 @@
 import msgspec
 from sqlalchemy import select
 
-from callgate.store.schema import options
+from callgate.store.policy_schema import options
 from callgate.store.unit import Unit
 from callgate.store.upsert import insert_or
 

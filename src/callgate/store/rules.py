@@ -6,34 +6,24 @@ import msgspec
 from sqlalchemy import Row
 
 from callgate.errors import Refused
-from callgate.model.rule import Match, Redact, Rule
+from callgate.model.rule import Rule
 from callgate.store import rows
-from callgate.store.schema import rules
+from callgate.store.policy_schema import rules
 from callgate.store.unit import Unit
 from callgate.store.upsert import insert_or
 
 AGGREGATE = "rules"
-_match = msgspec.json.Decoder(Match).decode
-_redact = msgspec.json.Decoder(Redact).decode
+_rule = msgspec.json.Decoder(Rule).decode
 
 
 def _build(row: Row[Any]) -> Rule:
-    return Rule(
-        id=row.id, title=row.title, effect=row.effect, match=_match(row.matches), message=row.message,
-        when=row.condition, description=row.description, owner=row.owner,
-        redact=_redact(row.redact) if row.redact else None, revision=row.revision,
-    )  # fmt: skip
+    return msgspec.structs.replace(_rule(row.content), revision=row.revision)
 
 
 async def put(unit: Unit, rule: Rule) -> Rule:
     """Add a rule or put it in the place of the one with its id."""
     revision = await unit.bump(AGGREGATE)
-    values = {
-        "title": rule.title, "effect": rule.effect, "matches": rows.to_json(rule.match), "message": rule.message,
-        "condition": rule.when, "description": rule.description, "owner": rule.owner,
-        "redact": "" if rule.redact is None else rows.to_json(rule.redact),
-        "revision": revision, "deleted": False,
-    }  # fmt: skip
+    values = {"content": rows.to_json(rule), "revision": revision, "deleted": False}
     statement = insert_or(unit.postgresql, rules).values(tenant=unit.tenant, id=rule.id, **values)
     await unit.execute(statement.on_conflict_do_update(index_elements=[rules.c.tenant, rules.c.id], set_=values))
     return msgspec.structs.replace(rule, revision=revision)

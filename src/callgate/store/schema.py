@@ -142,6 +142,7 @@ upstreams = Table(
     Column("timeout_s", Double, nullable=False),
     _added("review", "review"),
     _added("trust_below", "medium"),
+    _added("labels", "[]"),  # JSON array, sorted
     _revision(),
     _deleted(),
     _live_index("upstreams_name", "tenant", "name"),
@@ -251,9 +252,6 @@ transitions = Table(  # every change of a definition's status, and of what it sa
     Index("transitions_definition", "tenant", "definition", "at"),
 )
 
-# what a tenant has chosen; no row = the defaults
-options = Table("options", metadata, _tenant(), Column("two_person_review", Boolean, nullable=False))
-
 public_names = Table(  # never deleted: a public name is never given to another tool
     "public_names",
     metadata,
@@ -262,19 +260,6 @@ public_names = Table(  # never deleted: a public name is never given to another 
     Column("folded", Text, primary_key=True),  # what clients may make of the name (wire.names.folded)
     Column("public_name", Text, nullable=False),
     Column("owner", Text, nullable=False),  # key of (upstream name, the upstream's own name of the tool)
-)
-
-rules = Table(
-    "rules",
-    metadata,
-    _tenant(),
-    _id(),
-    *(Column(name, Text, nullable=False) for name in ("title", "effect", "message")),
-    Column("matches", Text, nullable=False),  # JSON of model.rule.Match
-    *map(_added, ("condition", "description", "owner", "redact")),
-    _revision(),
-    _deleted(),
-    Index("rules_revision", "tenant", "revision"),
 )
 
 secrets = Table(  # immutable: a new value is a new row, so that caches by id never go stale
@@ -379,12 +364,19 @@ audit = Table(
     Column("unknown_name", Text),
     Column("unknown_name_length", BigInteger),
     Column("continues", Text),
+    Column("shadow", Text),
+    Column("seen", Text),
+    Column("approval", Text),
     Column("outcome", Text),
     Column("code", Text),
     Column("result_bytes", BigInteger),
     Column("duration_us", BigInteger),
     Column("upstream_us", BigInteger),
     Column("durability", Text),
+    Column("verdict", Text),
+    Column("verdict_rule", Text),
+    Column("result_seen", Text),
+    Column("cost", BigInteger),
     Column("actor", Text),
     Column("action", Text),
     Column("subject", Text),
