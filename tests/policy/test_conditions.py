@@ -65,7 +65,7 @@ def test_before_a_call_a_rule_about_arguments_says_nothing() -> None:
     assert decided([deny("args.force == true"), deny("agent.name == 'bot'", "z")], facts(None)).rule == "z"
 
 
-@pytest.mark.parametrize("effect", ("deny", "require_approval", "redact", "allow"))
+@pytest.mark.parametrize("effect", ["deny", "require_approval", "redact", "allow"])
 def test_a_rule_without_an_answer_denies_whatever_its_effect(effect: str) -> None:
     rule = Rule("r", "Odd", effect, when="args.missing == 1")
     found = decided([rule], facts({}))
@@ -147,8 +147,8 @@ MATCHES = st.sampled_from(
 SETS = st.lists(
     st.builds(
         Rule,
-        id=st.uuids().map(str), title=st.just("T"), effect=st.sampled_from(("deny", "require_approval", "allow")), when=WHENS,
-        match=MATCHES,
+        id=st.uuids().map(str), title=st.just("T"), effect=st.sampled_from(("deny", "require_approval", "allow")),
+        when=WHENS, match=MATCHES,
     ),
     max_size=5,
 )  # fmt: skip

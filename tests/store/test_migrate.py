@@ -35,7 +35,9 @@ def differences(connection: Connection) -> list[object]:
     # partitions are made by the program, not by the schema
     options = {"include_name": lambda name, kind, _parents: kind != "table" or not str(name).startswith("audit_")}
     context = MigrationContext.configure(connection, opts={"compare_type": True, **options})
-    return [item for item in compare_metadata(context, policy_schema.metadata) if "alembic_version" not in str(item)]
+    return [
+        item for item in compare_metadata(context, policy_schema.rules.metadata) if "alembic_version" not in str(item)
+    ]
 
 
 def test_every_revision_is_known_in_its_order() -> None:

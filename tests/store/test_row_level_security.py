@@ -20,7 +20,7 @@ from tests.support.postgres import OWNER, Cluster
 
 pytestmark = pytest.mark.postgres
 CHANGE = Change(id="chg_1", at=1_790_000_000_000_000, tenant="acme", actor="operator:0", action="a.b", subject="s")
-TENANT_TABLES = sorted(name for name, table in policy_schema.metadata.tables.items() if "tenant" in table.c)
+TENANT_TABLES = sorted(name for name, table in policy_schema.rules.metadata.tables.items() if "tenant" in table.c)
 
 
 @pytest.fixture
