@@ -18,10 +18,11 @@ from typing import Any
 
 import pytest
 
-from callgate.app import Gateway, bind_tcp, locked, prepare_data_dir
+from callgate.app import Gateway
 from callgate.cli.client import Client, connect_unix
 from callgate.control.local_socket import peer_uid
 from callgate.errors import Refused
+from callgate.listening import bind_tcp, locked, prepare_data_dir
 from callgate.settings import Settings
 from tests.support.running import running
 

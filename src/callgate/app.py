@@ -6,26 +6,21 @@ everything behind it works. It holds no logic of requests: it hands parts to eac
 """
 
 import asyncio
-import contextlib
-import errno
-import fcntl
 import gc
 import os
 import socket
-import stat
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-import uvicorn
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from callgate import __version__, ids
+from callgate.approvals.requests import Approvals
 from callgate.audit.opening import open_recorder
 from callgate.call.admit import Slots
 from callgate.call.place import Place
@@ -43,6 +38,7 @@ from callgate.fleet.sync import Fleet
 from callgate.housekeeping import keep_house
 from callgate.identity.anonymous import Anonymous
 from callgate.identity.tokens import TokenCache
+from callgate.listening import bind_tcp, locked, prepare_data_dir, serve, url_of
 from callgate.mcp import paths
 from callgate.mcp.context import MCPContext
 from callgate.mcp.door import Door
@@ -67,7 +63,6 @@ from callgate.upstreams.sandbox_spec import ChildLimits, ChildSpec
 from callgate.upstreams.scans import Scans
 from callgate.upstreams.stdio import Children
 
-LOCK = "lock"
 log = get_logger(__name__)
 
 
@@ -92,13 +87,13 @@ class Gateway:
             prepare_data_dir(settings.data_dir)
             stack.enter_context(locked(settings.data_dir))
             listener = stack.enter_context(bind_tcp(settings)) if tcp else None
-            parts = await _parts(settings, stack, None if listener is None else _url_of(settings, listener))
+            parts = await _parts(settings, stack, None if listener is None else url_of(settings, listener))
             services = parts.services
             control = ControlAPI(services)
             path = settings.control_socket if tcp else settings.command_socket
             local = stack.enter_context(bind(path))
             stack.callback(path.unlink, missing_ok=True)
-            await _serve(stack, settings, Front(services, control, None, local=True), local, LocalProtocol)
+            await serve(stack, settings, Front(services, control, None, local=True), local, LocalProtocol)
             if listener is not None:
                 await _open_port(stack, parts, control, listener)
             stack.callback(services.stopping.set)  # called first: whoever waits is told before anything closes
@@ -152,12 +147,15 @@ async def _parts(settings: Settings, stack: AsyncExitStack, url: str | None) -> 
     scans = Scans(db, fleet)
     discovery = Discovery(db, fleet, mail, upstreams, scans, interval=settings.refresh_seconds)
     stack.push_async_callback(discovery.stop)
+    approvals = Approvals(db, envelope)
+    stack.push_async_callback(approvals.close)
     judge = _judge(settings, db, fleet, pool, scans.version)
     await mail.start()  # whatever the role: who asks another replica needs its answer
     stack.push_async_callback(mail.stop)
     services = Services(
         settings=settings, replica=replica, url=url, db=db, fleet=fleet, tokens=tokens, recorder=recorder,
-        envelope=envelope, upstreams=upstreams, discovery=discovery, scans=scans, judge=judge, stopping=asyncio.Event(),
+        envelope=envelope, upstreams=upstreams, discovery=discovery, scans=scans, judge=judge, approvals=approvals,
+        stopping=asyncio.Event(),
     )  # fmt: skip
     return Parts(services, mail, secrets)
 
@@ -207,7 +205,7 @@ async def _open_port(stack: AsyncExitStack, parts: Parts, control: ControlAPI, l
     role = services.settings.role
     shown = control if role != "gateway" else None
     if role == "control":
-        await _serve(stack, services.settings, Front(services, shown, None), listener, Door)
+        await serve(stack, services.settings, Front(services, shown, None), listener, Door)
         return
     context = await _mcp(stack, parts)
     endpoint = MCPEndpoint(context)
@@ -218,7 +216,7 @@ async def _open_port(stack: AsyncExitStack, parts: Parts, control: ControlAPI, l
         judging = asyncio.create_task(services.judge.keep_judging(), name="judge")
         stack.callback(judging.cancel)
     lane = Lane(context, endpoint.sessions)
-    await _serve(stack, services.settings, Front(services, shown, endpoint), listener, partial(Door, take=lane.take))
+    await serve(stack, services.settings, Front(services, shown, endpoint), listener, partial(Door, take=lane.take))
 
 
 async def _mcp(stack: AsyncExitStack, parts: Parts) -> MCPContext:
@@ -238,6 +236,7 @@ async def _mcp(stack: AsyncExitStack, parts: Parts) -> MCPContext:
         recorder=services.recorder,
         upstreams=services.upstreams,
         credentials=parts.secrets,
+        approvals=services.approvals,
         place=Place(
             services.replica,
             lambda tenant, data: envelope.mac(tenant, "call", data),
@@ -254,97 +253,6 @@ async def _mcp(stack: AsyncExitStack, parts: Parts) -> MCPContext:
         stopping=services.stopping,
         anonymous=anonymous,
     )
-
-
-# -- the data directory ------------------------------------------------------------------------------------------------
-
-
-def prepare_data_dir(path: Path) -> None:
-    """Make the data directory with mode 0700. Raises `Refused("bad_setting")` when others can use it."""
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = path.stat()
-    except OSError as error:
-        raise Refused("bad_setting", f"The data directory {path} cannot be used: {error.strerror}.") from None
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        raise Refused("bad_setting", f"Others can use the data directory {path}; run: chmod 700 {path}")
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the data directory. Raises `Refused("data_dir_in_use")` when another process does."""
-    descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise Refused("data_dir_in_use", f"Another Callgate uses {path}; stop it, or give --data-dir.") from None
-        yield
-    finally:
-        os.close(descriptor)
-
-
-# -- listening ---------------------------------------------------------------------------------------------------------
-
-
-def bind_tcp(settings: Settings) -> socket.socket:
-    """The listening port. Raises `Refused`: port_in_use, bad_setting."""
-    host, port = settings.host, settings.port
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
-    except OSError as error:
-        raise Refused("bad_setting", f"The host {host} cannot be used: {error.strerror}.") from None
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(1024)
-        listener.setblocking(False)
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise Refused("port_in_use", f"Port {port} on {host} is taken by another program; give --port.") from None
-        raise Refused("bad_setting", f"Port {port} on {host} cannot be used: {error.strerror}.") from None
-    return listener
-
-
-def _url_of(settings: Settings, listener: socket.socket) -> str:
-    """The base URL as this machine reaches it."""
-    port = listener.getsockname()[1]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-async def _serve(
-    stack: AsyncExitStack, settings: Settings, app: ASGIApp, listener: socket.socket, protocol: Callable[..., Any]
-) -> None:  # fmt: skip
-    """Serve an application on a socket until the stack unwinds. uvicorn's signal handling is left out: ours counts."""
-    config = uvicorn.Config(
-        app,
-        http=protocol,  # type: ignore[arg-type]  # anything that makes a protocol will do
-        ws="none",
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=settings.shutdown_seconds,  # type: ignore[arg-type]  # seconds, whole or not
-    )
-    config.load()
-    server = uvicorn.Server(config)
-    server.lifespan = config.lifespan_class(config)
-    await server.startup(sockets=[listener])
-    ticking = asyncio.create_task(server.main_loop(), name="listener")
-
-    async def close() -> None:
-        ticking.cancel()
-        await server.shutdown(sockets=[listener])
-
-    stack.push_async_callback(close)
 
 
 class Front:

@@ -54,6 +54,8 @@ class Settings(BaseSettings):
     refresh_seconds: float = Field(default=60.0, ge=1.0)
     poll_seconds: float = Field(default=2.0, ge=0.1, le=5.0)
     shutdown_seconds: float = Field(default=5.0, ge=0.0, le=60.0)
+    hold_seconds: float = Field(default=50.0, ge=1.0, le=3600.0)
+    hold_clients: Names = ("claude-code*=280", "codex*=280", "mcp=280")
     judge_url: str | None = None  # an OpenAI-compatible API up to /v1; absent = no outside judge
     judge_model: str | None = None
     judge_key_file: Path | None = None
@@ -76,7 +78,12 @@ class Settings(BaseSettings):
     def networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
         return tuple(ipaddress.ip_network(text) for text in self.allowed_networks)
 
-    @field_validator("allowed_hosts", "allowed_origins", "allowed_networks", mode="before")
+    @property
+    def holds(self) -> dict[str, float]:
+        """Globs of client names → for how many seconds they are known to hold a call."""
+        return {name: float(seconds) for name, _, seconds in (one.rpartition("=") for one in self.hold_clients)}
+
+    @field_validator("allowed_hosts", "allowed_origins", "allowed_networks", "hold_clients", mode="before")
     @classmethod
     def _is_list(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -96,6 +103,14 @@ class Settings(BaseSettings):
                 ipaddress.ip_network(text)
             except ValueError as error:
                 raise ValueError(f"{error}; a network is written like 10.1.0.0/16 or fd00::/8") from None
+        return value
+
+    @field_validator("hold_clients")
+    @classmethod
+    def _are_holds(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            if re.fullmatch(r"[^=]+=[1-9][0-9]{0,3}", text) is None:
+                raise ValueError(f"`{text}` is not a client and its seconds, such as claude-code*=280")
         return value
 
     @field_validator("database_url")

@@ -189,15 +189,6 @@ def test_a_deny_rule_stops_a_trusted_tool_and_names_itself() -> None:
     assert "No reads" in last.refused.sentence
 
 
-def test_a_decision_that_needs_a_reviewer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    rule = Rule(id="ask", title="Ask", effect="require_approval", match=Match(tool=("read",)))
-    machine = call(known=snapshot(rules=(rule,)))
-    machine.start()
-    (last,) = machine.on(m.OutcomeDurable())
-    assert isinstance(last, m.Refuse)
-    assert last.refused.code == "approval_pending"
-
-
 def test_an_exception_in_a_stage_is_a_recorded_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     def explode(*_: object) -> None:
         raise ZeroDivisionError

@@ -31,6 +31,9 @@ class Known:
             raise Refused("invalid_token")
         return ANA
 
+    async def again(self, caller: Caller) -> Caller:
+        return caller
+
     async def settled(self) -> None:
         return
 

@@ -1,6 +1,7 @@
 """A small world for the machine: one caller, two upstreams, a few definitions, and a sealer without secrets."""
 
 import base64
+import hashlib
 
 from callgate.call.model import Effects, Request
 from callgate.call.pipeline import Call
@@ -42,7 +43,7 @@ class PlainSealer:
 
 
 def mac(tenant: str, data: bytes) -> bytes:
-    return bytes(reversed(data[:8])).ljust(8, b"\0")
+    return hashlib.sha256(tenant.encode() + b"\0" + data).digest()[:8]
 
 
 PLACE = Place("rep_here", mac, PlainSealer(), PlainSealer())

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from callgate.errors import Refused
-from callgate.model.rule import Match, Redact, Rule
+from callgate.model.rule import Approval, Match, Redact, Rule
 from callgate.policy.model import check
 
 
@@ -29,9 +29,21 @@ def test_a_title_is_needed_and_short(title: str) -> None:
         check(Rule("r", title, "deny"))
 
 
-def test_an_effect_that_comes_later_is_refused_and_says_so() -> None:
-    with pytest.raises(Refused, match="comes with the policy gate"):
-        check(Rule("r", "T", "require_approval"))
+@pytest.mark.parametrize(
+    ("effect", "terms", "says"),
+    [
+        ("deny", Approval(), "belongs to `effect: require_approval`"),
+        ("require_approval", Approval(quorum=0), "1 to 10 people"),
+        ("require_approval", Approval(quorum=11), "1 to 10 people"),
+        ("require_approval", Approval(expires_s=0), "`approval.expires_s`"),
+        ("require_approval", Approval(escalate_s=60), "belong together"),
+        ("require_approval", Approval(escalate_to=("sre",)), "belong together"),
+        ("require_approval", Approval(expires_s=60, escalate_s=60, escalate_to=("sre",)), "before it expires"),
+    ],
+)
+def test_terms_of_an_approval_that_cannot_be_are_refused(effect: str, terms: Approval, says: str) -> None:
+    with pytest.raises(Refused, match=says):
+        check(Rule("r", "T", effect, approval=terms))
 
 
 @pytest.mark.parametrize(

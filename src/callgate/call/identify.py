@@ -11,12 +11,14 @@ from callgate.model.caller import Caller
 
 
 class Identities(Protocol):
-    """Who stands behind a token; `peek` is the hit path (no query), `lookup` asks the store once, and after `settled`
-    both know of every change that this replica has heard of."""
+    """Who stands behind a token; `peek` is the hit path (no query), `lookup` asks the store once, `again` looks whether
+    a caller still is who they were, and after `settled` all know of every change that this replica has heard of."""
 
     def peek(self, token: str) -> Caller | None: ...
 
     async def lookup(self, token: str) -> Caller: ...
+
+    async def again(self, caller: Caller) -> Caller: ...
 
     async def settled(self) -> None: ...
 

@@ -3,6 +3,8 @@
 import msgspec
 
 from callgate.errors import Refused
+from callgate.fleet.snapshot import Snapshot
+from callgate.model.approval import Approval, Ask
 from callgate.model.caller import Caller
 from callgate.model.definition import Definition
 from callgate.model.event import Intent, Outcome
@@ -29,6 +31,7 @@ class Request(msgspec.Struct, frozen=True):
     progress_token: bytes = b""  # raw JSON, empty when the client sent none
     log_level: str | None = None
     durability: str = "strict"
+    client_name: str = ""  # as a handshake-era client said it; modern ones say it in `meta`
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -72,6 +75,8 @@ class Waiting(msgspec.Struct, frozen=True):
     ask_id: str = ""  # raw JSON id of the live question
     question: InputRequest | None = None
     call: str = ""  # the earlier leg
+    leg: int = 0  # how many legs have waited for an approval
+    granted: bool = False  # an approval was used for this call
 
 
 # -- effects: what the machine wants done ------------------------------------------------------------------------
@@ -104,6 +109,35 @@ class NoteTask(msgspec.Struct, frozen=True):
 
     id: str
     seconds: float
+
+
+class FileApproval(msgspec.Struct, frozen=True):
+    """Find or make the approval that this call needs; `Filed` or `CannotGoOn` follows."""
+
+    ask: Ask
+
+
+class AwaitApproval(msgspec.Struct, frozen=True):
+    """Wait for a decision for as long as the client holds: `Decided`, `StillWaiting`, `HoldOver` or `CannotGoOn`."""
+
+    approval: Approval
+
+
+class ClaimApproval(msgspec.Struct, frozen=True):
+    """Use an approval for this call; `Claimed` or `CannotGoOn` follows."""
+
+    approval: Approval
+
+
+class ReleaseApproval(msgspec.Struct, frozen=True):
+    """The call needs its approval no longer: it ends as `cancelled` or `void`."""
+
+    approval: Approval
+    state: str
+
+
+class KeepAlive(msgspec.Struct, frozen=True):
+    """Show the client that the gateway lives, without a message."""
 
 
 class Relay(msgspec.Struct, frozen=True):
@@ -169,7 +203,8 @@ class Doubt(msgspec.Struct, frozen=True):
 
 Effect = (
     RecordIntent | RecordOutcome | Forward | Resume | NoteTask | Relay | AskClient | AnswerUpstream | Suspend | Write
-    | Finish | Refuse | Abort | CancelUpstream | Doubt
+    | Finish | Refuse | Abort | CancelUpstream | Doubt | FileApproval | AwaitApproval | ClaimApproval | ReleaseApproval
+    | KeepAlive
 )  # fmt: skip
 Effects = tuple[Effect, ...]
 
@@ -187,6 +222,42 @@ class OutcomeDurable(msgspec.Struct, frozen=True):
 
 class RecordFailed(msgspec.Struct, frozen=True):
     """A record could not be made durable."""
+
+
+class Filed(msgspec.Struct, frozen=True):
+    """The approval that the call waits for."""
+
+    approval: Approval
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """The approval, or what it depends on, may have changed: all of it as it is now."""
+
+    approval: Approval
+    snapshot: Snapshot
+    caller: Caller
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """Whether this call got the one use of its approval."""
+
+    ok: bool
+
+
+class StillWaiting(msgspec.Struct, frozen=True):
+    """A few more seconds without a decision; `count` rises."""
+
+    count: int
+
+
+class HoldOver(msgspec.Struct, frozen=True):
+    """The client will not wait much longer, or the gateway shuts down."""
+
+
+class CannotGoOn(msgspec.Struct, frozen=True):
+    """A parked call has to end."""
+
+    refused: Refused
 
 
 class StartFailed(msgspec.Struct, frozen=True):

@@ -1,6 +1,6 @@
 """The whole path of a governed request on one screen, as a sans-I/O machine: events in, effects out.
 
-    start ── resolve · decide · park ──► RecordIntent ──► IntentDurable ──► Forward ──► pieces, notices, questions
+    start ── resolve · decide (· park) ──► RecordIntent ──► IntentDurable ──► Forward ──► pieces, notices, questions
                         │ refused                                              │ result, error, failure, cancel
                         └──────────────► RecordOutcome ◄───────────────────────┘
                                                └──► OutcomeDurable ──► Finish or Refuse
@@ -17,17 +17,14 @@ import msgspec
 from callgate import clock
 from callgate.call import decide as rules
 from callgate.call import inspect, links, notices, record, redact, rounds, state, tasks
+from callgate.call.asking import FORWARDED, Asking
 from callgate.call.model import (
     Abort,
-    AnswerUpstream,
-    AskClient,
     Cancelled,
     CancelUpstream,
     Effects,
     Finish,
     Forward,
-    InputRequest,
-    InputsGiven,
     IntentDurable,
     NoteTask,
     OutcomeDurable,
@@ -39,33 +36,33 @@ from callgate.call.model import (
     Request,
     Resume,
     StartFailed,
-    Suspend,
     Target,
     Waiting,
     Write,
 )
-from callgate.call.park import park
+from callgate.call.parking import WAITING, Parking
 from callgate.call.place import Place
 from callgate.call.resolve import Untrusted, catalogued, resolve
 from callgate.errors import Refused
 from callgate.fleet.snapshot import Snapshot
-from callgate.model.rule import Decision
-from callgate.upstreams.exchange import Answered, Ask, Ended, Failed, Notice, Piece
+from callgate.model.approval import CANCELLED
+from callgate.upstreams.exchange import Answered, Ended, Failed, Notice, Piece
 from callgate.wire import eras, jsonrpc
 
-_SEALED_QUESTION = 4096  # bytes of a question's params that travel in the sealed state, so that it can be put again
 MAX_WHOLE = 16 * 1024 * 1024  # bytes of a value that is not passed on in pieces
-NEW, RECORDING, FORWARDED, CLOSING, DONE = "new", "recording", "forwarded", "closing", "done"
+NEW, RECORDING, CLOSING, DONE = "new", "recording", "closing", "done"
 
 
 class _Arrived(msgspec.Struct, frozen=True):
     """The first event of every call."""
 
 
-class Call:
+class Call(Parking, Asking):
     """One governed request from its arrival to the durable record of its end."""
 
     def __init__(self, request: Request, snapshot: Snapshot, place: Place) -> None:
+        Parking.__init__(self)
+        Asking.__init__(self)
         self.request = request
         self.phase = NEW
         self._snapshot = snapshot
@@ -81,10 +78,6 @@ class Call:
         self._whole: list[bytes] | None = None  # a large value that cannot be passed on in pieces
         self._written = 0
         self._sent_at = 0
-        self._questions = rounds.Questions()
-        self._asked_in_round: tuple[InputRequest, ...] = ()
-        self._upstream_state = b""
-        self._rounds = 0
 
     @property
     def target(self) -> Target | None:
@@ -110,26 +103,25 @@ class Call:
     # -- before the upstream ----------------------------------------------------------------------------------------
 
     def _start(self, _: object) -> Effects:
-        decision = record.UNDECIDED
         try:
             self._continue_earlier_leg()
-            self._target = self._resolved()
-            decision = rules.decide(self._snapshot.rules, self.request, self._target)
-            if self._task is None:
-                rules.refuse_denied(decision)
-                park(decision)
-            elif self.request.method != tasks.CANCEL:  # which only stops what runs
-                rules.refuse_denied(decision)
-            self._decision = decision
-            self._target = redact.arguments(decision, self._target, self.request.caller.tenant, self._place.mac)
+            self._judge()
         except Refused as refused:
             known = self._target or catalogued(self._snapshot, self.request)
             self._target = refused.target if isinstance(refused, Untrusted) else known  # for the record alone
-            return (self._intent(decision), *self._close("refused", Refuse(refused), refused.code))
+            return (*self._record_start(), *self._close("refused", Refuse(refused), refused.code))
         if self._again is not None:
-            return (self._intent(decision), *self._close("input_required", self._again))
-        self.phase = RECORDING
-        return (self._intent(decision),)
+            return (*self._record_start(), *self._close("input_required", self._again))
+        return self._file() if self._task is None and self._needs_approval else self._record_start()
+
+    def _judge(self) -> None:
+        """Where the request goes and what the rules say of it. Raises `Refused`."""
+        self._decision = record.UNDECIDED
+        self._target = self._resolved()
+        self._decision = rules.decide(self._snapshot.rules, self.request, self._target)
+        if self._task is None or self.request.method != tasks.CANCEL:  # which only stops what runs
+            rules.refuse_denied(self._decision)
+        self._target = redact.arguments(self._decision, self._target, self.request.caller.tenant, self._place.mac)
 
     def _resolved(self) -> Target:
         if self.request.method in tasks.METHODS:
@@ -137,13 +129,17 @@ class Call:
             return target
         return tasks.without_wish(self._snapshot, self.request, resolve(self._snapshot, self.request))
 
-    def _intent(self, decision: Decision) -> RecordIntent:
+    def _record_start(self) -> Effects:
         before = self._waiting or self._task
         earlier = before.call if before else None
         place = self._place
-        return RecordIntent(
-            record.intent(self.request, self._target, decision, place.replica, place.mac, earlier or None)
-        )
+        event = record.intent(
+            self.request, self._target, self._decision, place.replica, place.mac, earlier or None
+        )  # fmt: skip
+        if self._approval is not None:
+            event = msgspec.structs.replace(event, approval=self._approval.id, args_hash=self._approval.args_hash)
+        self.phase, self._on_record = RECORDING, True
+        return (RecordIntent(event),)
 
     def _continue_earlier_leg(self) -> None:
         """A modern retry: check the sealed state and put the upstream's own one in its place."""
@@ -156,6 +152,8 @@ class Call:
         state.check(waiting, self.request)
         if waiting.upstream_state is not None:
             params["requestState"] = msgspec.Raw(jsonrpc.encoded(waiting.upstream_state))
+        elif waiting.leg:
+            params.pop("inputResponses", None)  # nothing was asked
         if waiting.exchange is not None:
             answer = jsonrpc.members(params.pop("inputResponses", msgspec.Raw(b""))).get(rounds.MODERN_KEY)
             if answer is None and waiting.question is not None:
@@ -163,12 +161,17 @@ class Call:
                 self._again = Finish("result", asked)
             method = waiting.question.method if waiting.question is not None else ""
             self._reply = jsonrpc.joined({"result": answer}) if answer else rounds.unanswered(method)
-        self._waiting = waiting
+        self._waiting, self._leg, self._granted = waiting, waiting.leg, waiting.granted
         self.request = msgspec.structs.replace(self.request, params=params)
 
-    def _forward(self, _: object) -> Effects:
-        if self.phase != RECORDING or self._target is None:
+    def _recorded(self, _: object) -> Effects:
+        if self.phase != RECORDING:
             return ()
+        return self._go() if self._approval is None else self._parked(self._approval)
+
+    def _go(self) -> Effects:
+        """Send it. The first moment at which the upstream hears of the call."""
+        assert self._target is not None  # noqa: S101  set by `_judge`
         self.phase = FORWARDED
         self._sent_at = clock.now_us()
         if self._waiting is not None and self._waiting.exchange is not None:
@@ -196,22 +199,6 @@ class Call:
             return tasks.unrelated(params)
         return tasks.renamed(params, self._task.own, self.request.name)
 
-    def _ask(self, event: Ask) -> Effects:
-        if self.phase != FORWARDED:
-            return ()
-        question = InputRequest(rounds.MODERN_KEY, event.method, self._named(event.params or b"{}"))
-        if not rounds.offered(event.method, self.request.capabilities, self.request.era):
-            return (AnswerUpstream(event.id, rounds.NOT_OFFERED),)
-        if self.request.era == eras.LEGACY:
-            return (AskClient((self._questions.live(event.id, question),)),)
-        key = self.request.id
-        short = question if len(question.params) <= _SEALED_QUESTION else None
-        waiting = self._wait(
-            exchange=key, replica=self._place.replica, ask_id=event.id.decode("utf-8", "replace"), question=short
-        )
-        asked = rounds.input_required((question,), state.seal(self._place.sealer, waiting))
-        return (Suspend(key), *self._close("input_required", Finish("result", asked)))
-
     def _wait(self, **more: Any) -> Waiting:
         caller = self.request.caller
         upstream = self._target.upstream.id if self._target else ""
@@ -222,19 +209,9 @@ class Call:
             expires=clock.now() + state.LIFETIME,
             upstream=upstream,
             call=self.request.id,
+            granted=self._granted,
             **more,
         )
-
-    def _inputs(self, event: InputsGiven) -> Effects:
-        if self.phase != FORWARDED or self._target is None:
-            return ()
-        live, complete = self._questions.answered(
-            {key: tasks.own_again(self._task, self.request.name, reply) for key, reply in event.replies.items()}
-        )
-        if complete is None:
-            return live
-        again = rounds.retried(self._target, self._asked_in_round, complete, self._upstream_state)
-        return (*live, Forward(again))
 
     def _piece(self, event: Piece) -> Effects:
         if self.phase != FORWARDED:
@@ -290,25 +267,6 @@ class Call:
         note = (NoteTask(public, tasks.lifetime(raw)),) if listed else ()
         return (*note, *self._close("task", Finish("result", tasks.renamed(raw, own, public))))
 
-    def _input_required(self, raw: bytes) -> Effects:
-        questions, upstream_state = rounds.asked(raw)
-        for question in questions:
-            if not rounds.offered(question.method, self.request.capabilities, eras.MODERN):
-                raise Refused("upstream_invalid", "The server asked for input that your client does not offer.")
-        if self.request.era == eras.MODERN:
-            if not upstream_state:
-                return self._close("input_required", Finish("result", raw))
-            sealed = state.seal(self._place.sealer, self._wait(upstream_state=jsonrpc.text(upstream_state)))
-            return self._close("input_required", Finish("result", rounds.with_state(raw, sealed)))
-        self._rounds += 1
-        if self._rounds > rounds.MAX_ROUNDS:
-            raise Refused("upstream_invalid", f"The server still asked for input after {rounds.MAX_ROUNDS} rounds.")
-        self._upstream_state, self._asked_in_round = upstream_state, questions
-        if questions:
-            return (AskClient(self._questions.round(questions)),)
-        assert self._target is not None  # noqa: S101  set before anything is forwarded
-        return (Forward(rounds.retried(self._target, (), {}, upstream_state)),)
-
     def _ended(self, _: object) -> Effects:
         if self.phase != FORWARDED:
             return ()
@@ -326,13 +284,18 @@ class Call:
         return self._fail(event.refused) if self.phase == FORWARDED else ()
 
     def _cancelled(self, _: object) -> Effects:
+        if self.phase in WAITING:
+            return self._give_up(CANCELLED, "cancelled", Refused("cancelled"))
         if self.phase not in (RECORDING, FORWARDED):
             return ()
         stop = (CancelUpstream(),) if self.phase == FORWARDED else ()
-        return (*stop, *self._close("cancelled", Refuse(Refused("cancelled")), "cancelled"))
+        return (*self._freed(CANCELLED), *stop, *self._close("cancelled", Refuse(Refused("cancelled")), "cancelled"))
 
     def _peer_lost(self, _: object) -> Effects:
-        """A handshake-era client may come back to cancel; the upstream goes on, but nobody can be asked any more."""
+        """A handshake-era client may come back to cancel; the upstream goes on, but nobody can be asked any more. What
+        waits for an approval ends, and the approval stays: the repeat of the call finds it."""
+        if self.phase in WAITING:
+            return self._end_parked("abandoned", Refused("cancelled"))
         if self._questions.open and self.phase == FORWARDED:
             return (CancelUpstream(), *self._close("abandoned", Refuse(Refused("cancelled")), "cancelled"))
         return ()
@@ -342,8 +305,9 @@ class Call:
         if self.phase in (CLOSING, DONE):
             self.phase = DONE
             return (Abort(refused),)
-        if self.phase == NEW:
-            return (self._intent(record.UNDECIDED), *self._close("refused", Refuse(refused), refused.code))
+        if not self._on_record:
+            self._decision = record.UNDECIDED
+            return (*self._record_start(), *self._close("refused", Refuse(refused), refused.code))
         last = Abort(refused) if self._begun else Refuse(refused)
         stop = (CancelUpstream(),) if self.phase == FORWARDED else ()
         return (*stop, *self._close("upstream_failed", last, refused.code))
@@ -373,23 +337,23 @@ class Call:
 
     def given_up(self) -> RecordOutcome | None:
         """The driver cannot go on: what is left to record, if anything. Nothing follows."""
-        unfinished = self.phase in (RECORDING, FORWARDED)
+        unfinished = self.phase in (RECORDING, FORWARDED) or (self.phase in WAITING and self._on_record)
         self.phase = DONE
         if not unfinished:
             return None
         return RecordOutcome(record.outcome(self.request, "unknown", "internal", self._written, self._sent_at))
 
     _HANDLERS: ClassVar[dict[type, Callable[[Any, Any], Effects]]] = {
+        **Parking.HANDLERS,
+        **Asking.HANDLERS,
         _Arrived: _start,
-        IntentDurable: _forward,
+        IntentDurable: _recorded,
         OutcomeDurable: _released,
         RecordFailed: _record_failed,
         StartFailed: _start_failed,
-        InputsGiven: _inputs,
         Cancelled: _cancelled,
         PeerLost: _peer_lost,
         Notice: _notice,
-        Ask: _ask,
         Answered: _answered,
         Piece: _piece,
         Ended: _ended,

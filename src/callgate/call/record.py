@@ -58,6 +58,7 @@ def intent(
         unknown_name=mac(caller.tenant, hidden).hex() if hidden else "",
         unknown_name_length=len(hidden),
         continues=continues,
+        shadow=decision.shadow,
     )
 
 

@@ -9,6 +9,7 @@ from callgate import __version__
 from callgate.cli import (
     adopt,
     agents,
+    approvals,
     audit,
     connect,
     definitions,
@@ -42,7 +43,8 @@ def build() -> typer.Typer:
     dlp.register(root)
     scan.register(root)
     command(root, "version", NoOptions)(version)
-    for module in (upstreams, tools, definitions, risks, people, agents, tokens, rules, policies, audit, options):
+    policing = (rules, policies, approvals)
+    for module in (upstreams, tools, definitions, risks, people, agents, tokens, *policing, audit, options):
         root.add_typer(module.app)
     return root
 

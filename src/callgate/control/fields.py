@@ -70,6 +70,7 @@ PATH_PATTERNS = {
     "/agents": {"name": SLUG_PATTERN},
     "/tokens": {"id": ID_PATTERN},
     "/rules": {"id": RULE_ID_PATTERN},
+    "/approvals": {"id": ID_PATTERN},
 }
 
 # What a text of each pattern is, for the sentence that refuses another one.

@@ -87,6 +87,11 @@ TABLE: Mapping[Route, Need] = MappingProxyType(
         ("DELETE", "/rules/{id}"): Need("rules.remove", ADMINS),
         ("GET", "/policies/lint"): Need("policies.lint", LOOKERS),
         ("POST", "/policies/explain"): Need("policies.explain", LOOKERS),
+        # parked calls; who may see and answer which is for the handler (a rule can name a team of members)
+        ("GET", "/approvals"): Need("approvals.read", ANYONE),
+        ("GET", "/approvals/{id}"): Need("approvals.read", ANYONE),
+        ("POST", "/approvals/{id}/approve"): Need("approvals.approve", ANYONE),
+        ("POST", "/approvals/{id}/deny"): Need("approvals.deny", ANYONE),
         # audit, replicas, governance
         ("GET", "/audit/events"): Need("audit.read", AUDITORS),
         ("GET", "/audit/export.csv"): Need("audit.export", AUDITORS),

@@ -2,6 +2,7 @@
 
 from callgate.control import (
     agents,
+    approvals,
     audit,
     definitions,
     doctor,
@@ -30,7 +31,7 @@ DESCRIBE = Operation("GET", "/openapi.json", "This document.", _document, dict)
 def all_operations() -> list[Operation]:
     """Every operation of every resource."""
     groups = (
-        upstreams, tools, definitions, risks, people, agents, tokens, rules, policies, audit, replicas, governance,
-        options, doctor, whoami,
+        upstreams, tools, definitions, risks, people, agents, tokens, rules, policies, approvals, audit, replicas,
+        governance, options, doctor, whoami,
     )  # fmt: skip
     return [DESCRIBE, *(one for group in groups for one in group.OPERATIONS)]

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
+from callgate.approvals.requests import Approvals
 from callgate.audit.writer import Recorder
 from callgate.credentials.envelope import Envelope
 from callgate.fleet.sync import Fleet
@@ -33,6 +34,7 @@ class Services:
     discovery: Discovery
     scans: Scans
     judge: Judge | None
+    approvals: Approvals
     stopping: asyncio.Event
 
     async def seen(self, tenant: str) -> None:

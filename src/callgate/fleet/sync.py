@@ -141,7 +141,7 @@ class Fleet:
             self._untold.setdefault(tenant, set()).update(moved)
 
     def _woken(self, payload: str) -> None:
-        if not payload.startswith("mail:"):
+        if not payload.startswith(("mail:", "approval:")):
             self._wake.set()
 
     async def _follow(self) -> None:

@@ -8,9 +8,12 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 
+import msgspec
+
 from callgate import clock, ids
 from callgate.errors import Refused
 from callgate.fleet.sync import Fleet
+from callgate.identity.anonymous import TOKEN as ANONYMOUS
 from callgate.model.caller import Caller
 from callgate.model.person import Person, Token
 from callgate.store import people, tokens
@@ -60,6 +63,19 @@ class TokenCache:
             task = self._asking[digest] = asyncio.ensure_future(self._ask(digest))
             task.add_done_callback(lambda done: self._asked(digest, done))
         return await asyncio.shield(task)
+
+    async def again(self, caller: Caller) -> Caller:
+        """The same caller as the store knows them now. Raises `Refused`: invalid_token, person_inactive."""
+        async with self._db.unit(caller.tenant, write=False) as unit:
+            person = await people.get(unit, caller.person)
+            token = await tokens.get(unit, caller.token) if caller.token != ANONYMOUS else None
+        if person is None or not person.active:
+            raise Refused("person_inactive")
+        if caller.token == ANONYMOUS:
+            return msgspec.structs.replace(caller, roles=person.roles, teams=person.teams)
+        if token is None:
+            raise Refused("invalid_token")
+        return self._caller(token, person)
 
     def _asked(self, digest: bytes, done: asyncio.Task[Caller]) -> None:
         self._asking.pop(digest, None)

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from callgate.approvals.requests import Approvals
 from callgate.audit.writer import Recorder
 from callgate.call.admit import Slots
 from callgate.call.authorize import Credentials
@@ -39,6 +40,7 @@ class MCPContext:
     recorder: Recorder
     upstreams: Upstreams
     credentials: Credentials
+    approvals: Approvals
     place: Place
     mail: Mail
     slots: Slots

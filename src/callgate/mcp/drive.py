@@ -18,6 +18,7 @@ from callgate.call.forward import sent
 from callgate.call.pipeline import DONE, Call
 from callgate.errors import Refused
 from callgate.mcp.context import MCPContext
+from callgate.mcp.hold import Hold
 from callgate.mcp.remote import Begin
 from callgate.mcp.reply import Reply
 from callgate.model.event import Intent
@@ -47,6 +48,7 @@ class Drive:
         self._reader: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._expected: set[str] = set()
+        self._hold: Hold | None = None
 
     def post(self, event: object) -> None:
         """Put an event into the inbox; callable from anywhere on the loop."""
@@ -109,6 +111,8 @@ class Drive:
             self._context.recorder.write(left.event, lambda _: None)
         if self._timer is not None:
             self._timer.cancel()
+        if self._hold is not None:
+            await self._hold.close()
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
@@ -143,6 +147,29 @@ class Drive:
 
         timer = self._timer = asyncio.get_running_loop().call_later(RECORD_SECONDS, late)
         self._context.recorder.write(event, done)
+
+    # -- approvals ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _held(self) -> Hold:
+        if self._hold is None:
+            self._hold = Hold(self._context, self._call.request, self.post)
+        return self._hold
+
+    async def _file(self, effect: m.FileApproval) -> None:
+        await self._held.file(effect)
+
+    async def _await(self, effect: m.AwaitApproval) -> None:
+        await self._held.wait(effect)
+
+    async def _claim(self, effect: m.ClaimApproval) -> None:
+        await self._held.claim(effect)
+
+    async def _release(self, effect: m.ReleaseApproval) -> None:
+        await self._held.release(effect)
+
+    async def _keep_alive(self, _: m.KeepAlive) -> None:
+        await self._reply.keep_alive()
 
     # -- upstream ----------------------------------------------------------------------------------------------------
 
@@ -280,6 +307,11 @@ class Drive:
     _DO: ClassVar[dict[type, Callable[[Any, Any], Awaitable[None]]]] = {
         m.RecordIntent: _record_intent,
         m.RecordOutcome: _record_outcome,
+        m.FileApproval: _file,
+        m.AwaitApproval: _await,
+        m.ClaimApproval: _claim,
+        m.ReleaseApproval: _release,
+        m.KeepAlive: _keep_alive,
         m.Forward: _forward,
         m.Resume: _resume,
         m.NoteTask: _note_task,

@@ -46,6 +46,7 @@ def governed(posted: Posted, caller: Caller, endpoint: Endpoint, durability: str
         progress_token=bytes(posted.meta.get("progressToken", b"")),
         log_level=level or jsonrpc.text(posted.meta.get(eras.LOG_LEVEL_KEY, b"")),
         durability=durability,
+        client_name=posted.session.client if posted.session is not None else "",
     )
 
 

@@ -8,7 +8,7 @@ import re
 
 from callgate.errors import Refused
 from callgate.model.caller import Caller
-from callgate.model.rule import Decision, Rule
+from callgate.model.rule import EFFECTS, Decision, Rule
 from callgate.policy.compile import Candidate, CompiledRules
 from callgate.policy.expr import Activation, Condition, NoAnswer, activation
 from callgate.policy.facts import Facts, values
@@ -31,8 +31,7 @@ def decide(
         candidates = rules.matching(caller, upstream, tool, public)
     except (*_ERRORS, Refused):
         return Decision("deny", None, "", "The rules could not be evaluated.", rules.version, failed=True)
-    named: Rule | None = None
-    redact: list[Rule] = []
+    matched: list[Rule] = []
     given = _Given(facts, caller, candidates)
     for candidate in candidates:
         rule = candidate.rule
@@ -45,14 +44,22 @@ def decide(
             return _failed(rule, f"The rule “{rule.title}” could not be evaluated.", rules.version)
         if rule.effect not in _CARRIED_OUT or (rule.effect == "redact" and rule.redact is None):
             return _failed(rule, "This rule asks for what this gateway cannot do.", rules.version)
-        named = named or rule
-        if rule.effect == "redact":
-            redact.append(rule)
-        if named.effect == "deny":
+        matched.append(rule)
+        if rule.effect == "deny":
             break
-    if named is None:
-        return Decision(DEFAULT_EFFECT, ruleset=rules.version)
-    return Decision(named.effect, named.id, named.title, named.message, rules.version, tuple(redact))
+    return _decision(matched, rules.version)
+
+
+def _decision(matched: list[Rule], version: int) -> Decision:
+    """What rules that match say together, the strictest first."""
+    if not matched:
+        return Decision(DEFAULT_EFFECT, ruleset=version)
+    named = min(matched, key=lambda rule: EFFECTS.index(rule.effect))
+    return Decision(
+        named.effect, named.id, named.title, named.message, version,
+        redact=tuple(rule for rule in matched if rule.effect == "redact"),
+        approvals=tuple(rule for rule in matched if rule.effect == "require_approval"),
+    )  # fmt: skip
 
 
 class _Given:

@@ -16,8 +16,10 @@ _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _MAX_GLOBS = 1000
 _MAX_DESCRIPTION = 2000
 _MAX_OWNER = 200
-_LATER_EFFECTS = ("require_approval", "wrap", "record")
-_LATER = ("phase", "args_schema", "dlp", "egress", "injection", "limit", "approval")
+_MAX_QUORUM = 10
+_MAX_EXPIRES_S = 2_678_400.0
+_LATER_EFFECTS = ("wrap", "record")
+_LATER = ("phase", "args_schema", "dlp", "egress", "injection", "limit")
 _LATER_MATCH = ("auth_mode", "label", "annotation", "risk", "status", "network", "times")
 
 
@@ -35,7 +37,26 @@ def check(rule: Rule) -> Rule:
     _check_match(rule.id, rule.match, "match")
     _check_condition(rule)
     _check_redact(rule)
+    _check_approval(rule)
     return rule
+
+
+def _check_approval(rule: Rule) -> None:
+    terms = rule.approval
+    if terms is None:
+        return
+    if rule.effect != "require_approval":
+        raise Refused("validation", f"Rule `{rule.id}`: `approval` belongs to `effect: require_approval`.")
+    if not 1 <= terms.quorum <= _MAX_QUORUM:
+        raise Refused("validation", f"Rule `{rule.id}`: `approval.quorum` is 1 to {_MAX_QUORUM} people.")
+    if not 1 <= terms.expires_s <= _MAX_EXPIRES_S:
+        raise Refused("validation", f"Rule `{rule.id}`: `approval.expires_s` is 1 to {_MAX_EXPIRES_S:,} seconds.")
+    if bool(terms.escalate_to) != bool(terms.escalate_s) or not 0 <= terms.escalate_s < terms.expires_s:
+        raise Refused(
+            "validation",
+            f"Rule `{rule.id}`: `approval.escalate_s` and `escalate_to` belong together, and an approval has to be "
+            "escalated before it expires.",
+        )
 
 
 def _check_choice(rule: Rule, name: str, known: tuple[str, ...]) -> None:
