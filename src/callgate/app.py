@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from callgate import __version__, ids
+from callgate.approvals.notifying import Channels, Notifier
 from callgate.approvals.requests import Approvals
 from callgate.audit.opening import open_recorder
 from callgate.call.admit import Slots
@@ -119,6 +120,7 @@ class Parts:
     services: Services
     mail: Mail
     secrets: Secrets
+    notifier: Notifier
 
 
 async def _parts(settings: Settings, stack: AsyncExitStack, url: str | None) -> Parts:
@@ -147,9 +149,11 @@ async def _parts(settings: Settings, stack: AsyncExitStack, url: str | None) -> 
     scans = Scans(db, fleet)
     discovery = Discovery(db, fleet, mail, upstreams, scans, interval=settings.refresh_seconds)
     stack.push_async_callback(discovery.stop)
-    approvals = Approvals(db, envelope)
+    channels = _channels(settings, url)
+    approvals = Approvals(db, envelope, channels.names)
     stack.push_async_callback(approvals.close)
     judge = _judge(settings, db, fleet, pool, scans.version)
+    notifier = Notifier(db, fleet, Client(pool), channels)
     await mail.start()  # whatever the role: who asks another replica needs its answer
     stack.push_async_callback(mail.stop)
     services = Services(
@@ -157,7 +161,7 @@ async def _parts(settings: Settings, stack: AsyncExitStack, url: str | None) -> 
         envelope=envelope, upstreams=upstreams, discovery=discovery, scans=scans, judge=judge, approvals=approvals,
         stopping=asyncio.Event(),
     )  # fmt: skip
-    return Parts(services, mail, secrets)
+    return Parts(services, mail, secrets, notifier)
 
 
 def _judge(settings: Settings, db: Database, fleet: Fleet, pool: Pool, rules: str) -> Judge | None:
@@ -166,6 +170,25 @@ def _judge(settings: Settings, db: Database, fleet: Fleet, pool: Pool, rules: st
     key = "" if settings.judge_key_file is None else secret(settings.judge_key_file)
     policy = TargetPolicy(True, settings.networks)  # the operator chose the address
     return Judge(db, fleet, Client(pool), Endpoint(settings.judge_url, settings.judge_model, key, policy), rules)
+
+
+def _channels(settings: Settings, url: str | None) -> Channels:
+    """Where reviewers are told that a call waits."""
+
+    def held(path: Path | None) -> str:
+        return "" if path is None else secret(path)
+
+    return Channels(
+        base_url=settings.public_url or url or "",
+        policy=TargetPolicy(True, settings.networks),  # the operator chose the addresses
+        webhook_url=settings.approval_webhook_url or "",
+        webhook_key=held(settings.approval_webhook_key_file),
+        slack_url=held(settings.approval_slack_url_file),
+        mail_url=settings.approval_mail_url or "",
+        mail_password=held(settings.approval_mail_password_file),
+        mail_from=settings.approval_mail_from or "",
+        mail_to=settings.approval_mail_to,
+    )
 
 
 def _info(settings: Settings, url: str | None) -> Mapping[str, str]:
@@ -212,6 +235,8 @@ async def _open_port(stack: AsyncExitStack, parts: Parts, control: ControlAPI, l
     await services.discovery.start()
     keeping = asyncio.create_task(keep_house(services.db, services.fleet, services.scans), name="housekeeping")
     stack.callback(keeping.cancel)
+    telling = asyncio.create_task(parts.notifier.keep_telling(), name="approvals")
+    stack.callback(telling.cancel)
     if services.judge is not None:
         judging = asyncio.create_task(services.judge.keep_judging(), name="judge")
         stack.callback(judging.cancel)

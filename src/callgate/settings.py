@@ -56,6 +56,13 @@ class Settings(BaseSettings):
     shutdown_seconds: float = Field(default=5.0, ge=0.0, le=60.0)
     hold_seconds: float = Field(default=50.0, ge=1.0, le=3600.0)
     hold_clients: Names = ("claude-code*=280", "codex*=280", "mcp=280")
+    approval_webhook_url: str | None = None
+    approval_webhook_key_file: Path | None = None
+    approval_slack_url_file: Path | None = None
+    approval_mail_url: str | None = None
+    approval_mail_password_file: Path | None = None
+    approval_mail_from: str | None = None
+    approval_mail_to: Names = ()
     judge_url: str | None = None  # an OpenAI-compatible API up to /v1; absent = no outside judge
     judge_model: str | None = None
     judge_key_file: Path | None = None
@@ -83,7 +90,9 @@ class Settings(BaseSettings):
         """Globs of client names → for how many seconds they are known to hold a call."""
         return {name: float(seconds) for name, _, seconds in (one.rpartition("=") for one in self.hold_clients)}
 
-    @field_validator("allowed_hosts", "allowed_origins", "allowed_networks", "hold_clients", mode="before")
+    @field_validator(
+        "allowed_hosts", "allowed_origins", "allowed_networks", "hold_clients", "approval_mail_to", mode="before"
+    )
     @classmethod
     def _is_list(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -120,7 +129,16 @@ class Settings(BaseSettings):
             raise ValueError("must start with postgresql:// (leave it out for the embedded SQLite store)")
         return value
 
-    @field_validator("judge_url")
+    @field_validator("approval_mail_url")
+    @classmethod
+    def _is_mail_address(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("smtps://", "smtp+starttls://", "smtp://")):
+            raise ValueError(
+                "must start with smtps://, smtp+starttls:// or smtp://, as in smtps://user@mail.acme.example"
+            )
+        return value
+
+    @field_validator("judge_url", "approval_webhook_url")
     @classmethod
     def _is_web_address(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("https://", "http://")):
@@ -133,6 +151,12 @@ class Settings(BaseSettings):
             raise ValueError("judge_url and judge_model belong together: give both or none")
         if self.judge_key_file is not None and self.judge_url is None:
             raise ValueError("judge_key_file has no use without judge_url")
+        if (self.approval_webhook_url is None) != (self.approval_webhook_key_file is None):
+            raise ValueError("approval_webhook_url and approval_webhook_key_file belong together: messages are signed")
+        if (self.approval_mail_url is None) != (self.approval_mail_from is None):
+            raise ValueError("approval_mail_url and approval_mail_from belong together: give both or none")
+        if self.approval_mail_url is None and (self.approval_mail_to or self.approval_mail_password_file):
+            raise ValueError("approval_mail_to and approval_mail_password_file have no use without approval_mail_url")
         if self.anonymous_person and self.host not in LOOPBACK:
             raise ValueError("anonymous_person is allowed only when host is a loopback address")
         return self

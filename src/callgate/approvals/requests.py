@@ -54,8 +54,9 @@ class Following:
 class Approvals:
     """The approvals of one replica's calls."""
 
-    def __init__(self, db: Database, vault: Vault) -> None:
+    def __init__(self, db: Database, vault: Vault, channels: tuple[str, ...] = ()) -> None:
         self._db = db
+        self._channels = channels
         self._vault = vault
         self._waiting: dict[tuple[str, str], dict[Following, str]] = {}  # → the state that each has seen
         self._looking: asyncio.Task[None] | None = None
@@ -73,7 +74,7 @@ class Approvals:
         key = ids.new_id("apr")
         sealed = self._vault.seal(ask.tenant, PURPOSE, key.encode(), ask.arguments)
         async with self._db.unit(ask.tenant) as unit:
-            return await approvals.file(unit, ask, key, sealed)
+            return await approvals.file(unit, ask, key, sealed, self._channels)
 
     async def current(self, tenant: str, approval_id: str) -> Approval:
         """An approval as it is now. Raises `Refused`: not_found, store_unavailable."""

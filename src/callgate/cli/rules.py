@@ -18,7 +18,7 @@ DIMENSIONS = ("upstream", "tool", "person", "role", "team", "agent", "client")
 @dataclass(frozen=True, slots=True)
 class AddOptions:
     id: Annotated[str, typer.Argument(metavar="ID", help="A short id such as prod-deletes.")]
-    effect: Annotated[str, typer.Option("--effect", help="deny, redact or allow.")]
+    effect: Annotated[str, typer.Option("--effect", help="deny, require_approval, redact or allow.")]
     title: Annotated[str, typer.Option("--title", help="What people see as the reason.")]
     match: Annotated[
         list[str] | None,

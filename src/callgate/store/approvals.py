@@ -24,7 +24,7 @@ from callgate.model.approval import (
     Vote,
     met,
 )
-from callgate.store import rows
+from callgate.store import approval_notices, rows
 from callgate.store.policy_schema import approvals
 from callgate.store.unit import Unit
 from callgate.store.upsert import insert_or
@@ -47,8 +47,9 @@ def wake(unit: Unit, approval_id: str) -> None:
     unit.wake(f"approval:{unit.tenant}:{approval_id}")
 
 
-async def file(unit: Unit, ask: Ask, approval_id: str, sealed: bytes) -> Approval:
-    """The approval that a call waits for: the one that is alive, a denial that still holds, or a new one.
+async def file(unit: Unit, ask: Ask, approval_id: str, sealed: bytes, channels: tuple[str, ...] = ()) -> Approval:
+    """The approval that a call waits for: the one that is alive, a denial that still holds, or a new one, of which
+    these channels are to be told.
 
     Raises `Refused("too_many_calls")` when too many of the person's wait already.
     """
@@ -69,7 +70,9 @@ async def file(unit: Unit, ask: Ask, approval_id: str, sealed: bytes) -> Approva
         "sealed": sealed,
     }  # fmt: skip
     statement = insert_or(unit.postgresql, approvals).values(**values).on_conflict_do_nothing()
-    await unit.execute(statement)  # another replica may have filed the same meanwhile
+    if (await unit.execute(statement)).rowcount == 1:  # else another replica has filed the same meanwhile
+        await approval_notices.add(unit, approval_id, channels, "requested")
+        wake(unit, approval_id)
     found = await _alive(unit, ask.bound)
     if found is None:
         raise Refused("conflict", "This approval was decided while it was asked for; call again.")
@@ -180,8 +183,8 @@ async def expire(unit: Unit, now: float) -> tuple[str, ...]:
     return ended
 
 
-async def escalate(unit: Unit, now: float) -> tuple[Approval, ...]:
-    """Mark those that waited long enough; what was marked."""
+async def escalate(unit: Unit, now: float, channels: tuple[str, ...] = ()) -> tuple[Approval, ...]:
+    """Mark those that waited long enough, and have these channels told; what was marked."""
     statement = _own(unit).where(approvals.c.state == PENDING, approvals.c.escalated.is_(False))
     due = [
         one
@@ -191,6 +194,7 @@ async def escalate(unit: Unit, now: float) -> tuple[Approval, ...]:
     marked = tuple(msgspec.structs.replace(one, escalated=True) for one in due)
     for one in marked:
         await _write(unit, one)
+        await approval_notices.add(unit, one.id, channels, "escalated")
     return marked
 
 
