@@ -34,6 +34,7 @@ from callgate.credentials.envelope import Envelope
 from callgate.credentials.keyfile import secret
 from callgate.credentials.secrets import Secrets
 from callgate.errors import Refused
+from callgate.fleet.counters import Counters
 from callgate.fleet.mail import Mail
 from callgate.fleet.sync import Fleet
 from callgate.housekeeping import keep_house
@@ -252,6 +253,8 @@ async def _mcp(stack: AsyncExitStack, parts: Parts) -> MCPContext:
         anonymous = Anonymous(services.db, services.fleet, settings.anonymous_person)
         stack.callback(anonymous.close)
     question = envelope.sealer("server-request")
+    counters = Counters(services.db, services.replica)
+    stack.push_async_callback(counters.close)
     inflight = InFlight(services.replica, parts.mail, question)
     stack.push_async_callback(inflight.close)  # after the listener: calls that it had to leave are recorded as such
     return MCPContext(
@@ -262,6 +265,7 @@ async def _mcp(stack: AsyncExitStack, parts: Parts) -> MCPContext:
         upstreams=services.upstreams,
         credentials=parts.secrets,
         approvals=services.approvals,
+        counters=counters,
         place=Place(
             services.replica,
             lambda tenant, data: envelope.mac(tenant, "call", data),

@@ -8,6 +8,7 @@ from callgate.model.approval import Approval, Ask
 from callgate.model.caller import Caller
 from callgate.model.definition import Definition
 from callgate.model.event import Intent, Outcome
+from callgate.model.limit import Take
 from callgate.model.upstream import Upstream
 
 Members = dict[str, msgspec.Raw]
@@ -136,6 +137,19 @@ class ReleaseApproval(msgspec.Struct, frozen=True):
     state: str
 
 
+class TakeLimits(msgspec.Struct, frozen=True):
+    """Count the call for these limits; `LimitsTaken`, `LimitReached` or `CannotGoOn` follows."""
+
+    takes: tuple[Take, ...]
+
+
+class Charge(msgspec.Struct, frozen=True):
+    """Count what the call cost beyond what was taken, in millionths."""
+
+    take: Take
+    amount: int
+
+
 class KeepAlive(msgspec.Struct, frozen=True):
     """Show the client that the gateway lives, without a message."""
 
@@ -204,7 +218,7 @@ class Doubt(msgspec.Struct, frozen=True):
 Effect = (
     RecordIntent | RecordOutcome | Forward | Resume | NoteTask | Relay | AskClient | AnswerUpstream | Suspend | Write
     | Finish | Refuse | Abort | CancelUpstream | Doubt | FileApproval | AwaitApproval | ClaimApproval | ReleaseApproval
-    | KeepAlive
+    | KeepAlive | TakeLimits | Charge
 )  # fmt: skip
 Effects = tuple[Effect, ...]
 
@@ -252,6 +266,19 @@ class StillWaiting(msgspec.Struct, frozen=True):
 
 class HoldOver(msgspec.Struct, frozen=True):
     """The client will not wait much longer, or the gateway shuts down."""
+
+
+class LimitsTaken(msgspec.Struct, frozen=True):
+    """The call is counted."""
+
+    takes: tuple[Take, ...]
+
+
+class LimitReached(msgspec.Struct, frozen=True):
+    """The limit of a rule is used up, and nothing was counted."""
+
+    rule: str
+    retry_s: float
 
 
 class CannotGoOn(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from callgate.call import park, state
+from callgate.call.limiting import LIMITING
 from callgate.call.model import (
     Abort,
     AwaitApproval,
@@ -43,7 +44,7 @@ from callgate.model.approval import APPROVED, CANCELLED, DENIED, EXPIRED, PENDIN
 from callgate.model.rule import Decision
 
 FILING, PARKED, CLAIMING = "filing", "parked", "claiming"
-WAITING = frozenset({FILING, PARKED, CLAIMING})
+WAITING = frozenset({FILING, PARKED, CLAIMING, LIMITING})
 
 
 class Parking:
@@ -67,7 +68,11 @@ class Parking:
 
         def _judge(self) -> None: ...
 
-        def _go(self) -> Effects: ...
+        def _go_on(self) -> Effects: ...
+
+        def _send(self) -> Effects: ...
+
+        def _limits_due(self) -> Effects: ...
 
         def _record_start(self) -> Effects: ...
 
@@ -107,12 +112,15 @@ class Parking:
     def _parked(self, approval: Approval) -> Effects:
         """What follows from the state of the approval, and from what the rules ask for now."""
         if not self._needs_approval:
-            return (*self._freed(VOID), *self._go())
+            return (*self._freed(VOID), *self._go_on())
         assert self._target is not None  # noqa: S101  as in `_file`
         wanted = park.ask(self.request, self._target, self._decision, self._place.mac)
         if approval.bound != wanted.bound:
             return (*self._freed(VOID), *self._file())
         if approval.state == APPROVED:
+            due = self._limits_due()
+            if due:
+                return due
             self.phase = CLAIMING
             return (ClaimApproval(approval),)
         if approval.state in (DENIED, EXPIRED):
@@ -130,7 +138,7 @@ class Parking:
         if self.phase != CLAIMING:
             return ()
         self._granted = event.ok
-        return self._go() if event.ok else self._file()
+        return self._send() if event.ok else self._file()
 
     def _still_waiting(self, event: StillWaiting) -> Effects:
         if self.phase != PARKED:

@@ -16,8 +16,9 @@ import msgspec
 
 from callgate import clock
 from callgate.call import decide as rules
-from callgate.call import inspect, links, notices, record, redact, rounds, state, tasks
+from callgate.call import inspect, limit, links, notices, record, redact, rounds, state, tasks
 from callgate.call.asking import FORWARDED, Asking
+from callgate.call.limiting import Limiting
 from callgate.call.model import (
     Abort,
     Cancelled,
@@ -57,11 +58,12 @@ class _Arrived(msgspec.Struct, frozen=True):
     """The first event of every call."""
 
 
-class Call(Parking, Asking):
+class Call(Parking, Limiting, Asking):
     """One governed request from its arrival to the durable record of its end."""
 
     def __init__(self, request: Request, snapshot: Snapshot, place: Place) -> None:
         Parking.__init__(self)
+        Limiting.__init__(self)
         Asking.__init__(self)
         self.request = request
         self.phase = NEW
@@ -83,6 +85,11 @@ class Call(Parking, Asking):
     def target(self) -> Target | None:
         """Where it goes, once `start` has resolved that (also where it was refused then)."""
         return self._target
+
+    @property
+    def sent(self) -> bool:
+        """Whether the upstream may have heard of it."""
+        return self._sent_at > 0
 
     def start(self) -> Effects:
         """Judge the request; the first effects are always records."""
@@ -118,7 +125,7 @@ class Call(Parking, Asking):
         """Where the request goes and what the rules say of it. Raises `Refused`."""
         self._decision = record.UNDECIDED
         self._target = self._resolved()
-        self._decision = rules.decide(self._snapshot.rules, self.request, self._target)
+        self._decision = self._over_limit(rules.decide(self._snapshot.rules, self.request, self._target))
         if self._task is None or self.request.method != tasks.CANCEL:  # which only stops what runs
             rules.refuse_denied(self._decision)
         self._target = redact.arguments(self._decision, self._target, self.request.caller.tenant, self._place.mac)
@@ -167,9 +174,15 @@ class Call(Parking, Asking):
     def _recorded(self, _: object) -> Effects:
         if self.phase != RECORDING:
             return ()
-        return self._go() if self._approval is None else self._parked(self._approval)
+        return self._go_on()
 
-    def _go(self) -> Effects:
+    def _go_on(self) -> Effects:
+        """The next gate on the way to the upstream: an approval, the limits, or nothing more."""
+        if self._approval is not None and self._needs_approval:
+            return self._parked(self._approval)
+        return self._limits_due() or self._send()
+
+    def _send(self) -> Effects:
         """Send it. The first moment at which the upstream hears of the call."""
         assert self._target is not None  # noqa: S101  set by `_judge`
         self.phase = FORWARDED
@@ -217,6 +230,7 @@ class Call(Parking, Asking):
         if self.phase != FORWARDED:
             return ()
         gathered = tasks.whole(self.request) or redact.concerns_answer(self._decision)
+        gathered = gathered or limit.by_result(self._decision.limits)
         if event.special or self._whole is not None or gathered:
             self._keep(event.data)
             return ()
@@ -259,7 +273,7 @@ class Call(Parking, Asking):
                 return self._task_made(self._target, own, event.raw)
         value = links.rewritten(self._snapshot, self.request, self._target.upstream, event.raw)
         doubts = inspect.doubts(self.request, self._target, event.raw) if kind == "tool_error" else ()
-        return (*doubts, *self._close(kind, Finish("result", value)))
+        return (*doubts, *self._charges(event.raw), *self._close(kind, Finish("result", value)))
 
     def _task_made(self, target: Target, own: str, raw: bytes) -> Effects:
         public = tasks.seal(self._place.tasks, tasks.made(self.request, target, own, self._place.replica))
@@ -273,7 +287,7 @@ class Call(Parking, Asking):
         if self._whole is not None:
             return self._answered(Answered("result", b"".join(self._whole)))
         tail = self._held or b""
-        return self._close(inspect.streamed_outcome(tail), Finish("result", tail))
+        return (*self._charges(b""), *self._close(inspect.streamed_outcome(tail), Finish("result", tail)))
 
     def _failed(self, event: Failed) -> Effects:
         if self.phase != FORWARDED:
@@ -315,7 +329,10 @@ class Call(Parking, Asking):
     def _close(self, outcome: str, last: Finish | Refuse | Abort, code: str = "") -> Effects:
         self.phase = CLOSING
         self._last = last
-        return (RecordOutcome(record.outcome(self.request, outcome, code, self._written, self._sent_at)),)
+        event = record.outcome(self.request, outcome, code, self._written, self._sent_at)
+        if self._cost:
+            event = msgspec.structs.replace(event, cost=self._cost)
+        return (RecordOutcome(event),)
 
     def _released(self, _: object) -> Effects:
         if self.phase != CLOSING or self._last is None:
@@ -345,6 +362,7 @@ class Call(Parking, Asking):
 
     _HANDLERS: ClassVar[dict[type, Callable[[Any, Any], Effects]]] = {
         **Parking.HANDLERS,
+        **Limiting.HANDLERS,
         **Asking.HANDLERS,
         _Arrived: _start,
         IntentDurable: _recorded,

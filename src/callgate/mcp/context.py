@@ -12,6 +12,7 @@ from callgate.call.authorize import Credentials
 from callgate.call.identify import Identities
 from callgate.call.place import Place
 from callgate.call.state import Sealer
+from callgate.fleet.counters import Counters
 from callgate.fleet.mail import Mail
 from callgate.fleet.sync import Fleet
 from callgate.mcp.inflight import InFlight
@@ -41,6 +42,7 @@ class MCPContext:
     upstreams: Upstreams
     credentials: Credentials
     approvals: Approvals
+    counters: Counters
     place: Place
     mail: Mail
     slots: Slots

@@ -17,11 +17,13 @@ from callgate.call.authorize import authorize
 from callgate.call.forward import sent
 from callgate.call.pipeline import DONE, Call
 from callgate.errors import Refused
+from callgate.fleet.counters import Reached
 from callgate.mcp.context import MCPContext
 from callgate.mcp.hold import Hold
 from callgate.mcp.remote import Begin
 from callgate.mcp.reply import Reply
 from callgate.model.event import Intent
+from callgate.model.limit import Take
 from callgate.upstreams.exchange import Answered, Ask, Ended, Exchange, Failed, Notice, Piece
 from callgate.wire import jsonrpc
 
@@ -49,6 +51,7 @@ class Drive:
         self._timer: asyncio.TimerHandle | None = None
         self._expected: set[str] = set()
         self._hold: Hold | None = None
+        self._taken: tuple[Take, ...] = ()
 
     def post(self, event: object) -> None:
         """Put an event into the inbox; callable from anywhere on the loop."""
@@ -113,6 +116,8 @@ class Drive:
             self._timer.cancel()
         if self._hold is not None:
             await self._hold.close()
+        if self._taken:
+            await self._give_back()
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
@@ -167,6 +172,30 @@ class Drive:
 
     async def _release(self, effect: m.ReleaseApproval) -> None:
         await self._held.release(effect)
+
+    async def _take_limits(self, effect: m.TakeLimits) -> None:
+        request = self._call.request
+        try:
+            await self._context.counters.take(request.caller.tenant, request.id, effect.takes)
+        except Reached as reached:
+            self.post(m.LimitReached(reached.take.rule, reached.retry_s))
+        except Refused as refused:
+            self.post(m.CannotGoOn(refused))
+        else:
+            self._taken = effect.takes
+            self.post(m.LimitsTaken(effect.takes))
+
+    async def _charge(self, effect: m.Charge) -> None:
+        await self._context.counters.charge(self._call.request.caller.tenant, effect.take, effect.amount)
+
+    async def _give_back(self) -> None:
+        """Free the call's slots; one that was never sent has used nothing."""
+        request = self._call.request
+        await self._context.counters.done(request.id)
+        if not self._call.sent:
+            for one in self._taken:
+                if one.kind != "concurrency" and one.amount:
+                    await self._context.counters.charge(request.caller.tenant, one, -one.amount)
 
     async def _keep_alive(self, _: m.KeepAlive) -> None:
         await self._reply.keep_alive()
@@ -311,6 +340,8 @@ class Drive:
         m.AwaitApproval: _await,
         m.ClaimApproval: _claim,
         m.ReleaseApproval: _release,
+        m.TakeLimits: _take_limits,
+        m.Charge: _charge,
         m.KeepAlive: _keep_alive,
         m.Forward: _forward,
         m.Resume: _resume,

@@ -45,20 +45,24 @@ def decide(
         if rule.effect not in _CARRIED_OUT or (rule.effect == "redact" and rule.redact is None):
             return _failed(rule, "This rule asks for what this gateway cannot do.", rules.version)
         matched.append(rule)
-        if rule.effect == "deny":
+        if rule.effect == "deny" and rule.limit is None:
             break
     return _decision(matched, rules.version)
 
 
 def _decision(matched: list[Rule], version: int) -> Decision:
-    """What rules that match say together, the strictest first."""
+    """What rules that match say together. One with a limit says nothing until the limit is reached (call/limiting)."""
+    limits = tuple(rule for rule in matched if rule.limit is not None)
+    if limits:
+        matched = [rule for rule in matched if rule.limit is None]
     if not matched:
-        return Decision(DEFAULT_EFFECT, ruleset=version)
+        return Decision(DEFAULT_EFFECT, ruleset=version, limits=limits)
     named = min(matched, key=lambda rule: EFFECTS.index(rule.effect))
     return Decision(
         named.effect, named.id, named.title, named.message, version,
         redact=tuple(rule for rule in matched if rule.effect == "redact"),
         approvals=tuple(rule for rule in matched if rule.effect == "require_approval"),
+        limits=limits,
     )  # fmt: skip
 
 

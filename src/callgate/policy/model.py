@@ -9,7 +9,7 @@ import re
 from callgate.dlp.redact import ACTIONS
 from callgate.dlp.tables import KINDS, tables
 from callgate.errors import Refused
-from callgate.model.rule import EFFECTS, MODES, PHASES, Match, Rule
+from callgate.model.rule import EFFECTS, LIMITS, MODES, PER, PHASES, Match, Rule
 from callgate.policy.expr import condition
 
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
@@ -17,9 +17,10 @@ _MAX_GLOBS = 1000
 _MAX_DESCRIPTION = 2000
 _MAX_OWNER = 200
 _MAX_QUORUM = 10
+_MAX_AMOUNT = 1e9
 _MAX_EXPIRES_S = 2_678_400.0
 _LATER_EFFECTS = ("wrap", "record")
-_LATER = ("phase", "args_schema", "dlp", "egress", "injection", "limit")
+_LATER = ("phase", "args_schema", "dlp", "egress", "injection")
 _LATER_MATCH = ("auth_mode", "label", "annotation", "risk", "status", "network", "times")
 
 
@@ -38,7 +39,29 @@ def check(rule: Rule) -> Rule:
     _check_condition(rule)
     _check_redact(rule)
     _check_approval(rule)
+    _check_limit(rule)
     return rule
+
+
+def _check_limit(rule: Rule) -> None:
+    limit = rule.limit
+    if limit is None:
+        return
+    wrong = ""
+    if rule.effect not in ("deny", "require_approval"):
+        wrong = "`limit` goes with `effect: deny` or `require_approval`: what happens once it is reached."
+    elif limit.kind not in LIMITS:
+        wrong = f"`limit.kind` must be one of {', '.join(LIMITS)}; not `{limit.kind[:60]}`."
+    elif not all(0 <= amount <= _MAX_AMOUNT for amount in (limit.most, limit.cost)):
+        wrong = f"`limit.most` and `limit.cost` are 0 to {_MAX_AMOUNT:,.0f}."
+    elif not 1 <= limit.window_s <= _MAX_EXPIRES_S:
+        wrong = f"`limit.window_s` is 1 to {_MAX_EXPIRES_S:,.0f} seconds."
+    elif set(limit.per) - set(PER):
+        wrong = f"`limit.per` counts by {', '.join(PER)}, or by nothing for the tenant."
+    elif limit.kind != "cost" and (limit.field or limit.cost != 1.0):
+        wrong = "`limit.cost` and `limit.field` belong to `kind: cost`."
+    if wrong:
+        raise Refused("validation", f"Rule `{rule.id}`: {wrong}")
 
 
 def _check_approval(rule: Rule) -> None:

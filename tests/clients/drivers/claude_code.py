@@ -48,7 +48,7 @@ def report(home: Path, server: str, script: Script, more: tuple[str, ...] = ()) 
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=420,
             check=False,
         )
         if not model.record.results:

@@ -55,7 +55,7 @@ def main(url: str, token: str, tool: str, arguments: str) -> int:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=420,
             check=False,
         )
         if not model.record.results:
