@@ -86,6 +86,7 @@ _TABLE = (
         -31003,
         "Two people have to approve here, and the operator is none: use --url and the token of a reviewer.",
     ),
+    ErrorKind("tests_failed", 409, -32602, "The stored tests of the rules do not pass."),
     ErrorKind("validation", 422, -32602, "Some values are not valid."),
     ErrorKind("unsafe_target", 422, -32602, "This address is not allowed as an upstream."),
     ErrorKind("operator_only", 403, -31003, "Only the operator of this gateway may do this."),

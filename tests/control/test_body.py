@@ -87,7 +87,7 @@ def test_paths_and_methods_that_are_not_there(gateway: Running) -> None:
 
 
 def test_the_known_names_are_those_of_the_place() -> None:
-    assert members_at(Document, "$") == ["people", "agents", "upstreams", "tools", "rules", "options"]
+    assert members_at(Document, "$") == ["people", "agents", "upstreams", "tools", "rules", "tests", "options"]
     assert members_at(Document, "$.upstreams[3].stdio") == ["command", "args", "env", "cwd"]
     assert members_at(Document, "$.rules[0].match.unless")[0] == "upstream"
     assert members_at(Document, "$.upstreams[0].stdio.env[...]") == ["env"]

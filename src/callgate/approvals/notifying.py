@@ -15,8 +15,8 @@ from callgate.approvals import notices
 from callgate.approvals.notices import About
 from callgate.errors import Refused
 from callgate.fleet.sync import Fleet
-from callgate.model.approval import PENDING, PER_REVIEWER_ROLES, Approval, Vote, eligible
-from callgate.model.person import Person
+from callgate.model.approval import PENDING, Approval, Vote, eligible
+from callgate.model.person import REVIEWING, Person
 from callgate.net.client import Client
 from callgate.net.errors import EgressError
 from callgate.net.exchange import Limits
@@ -178,6 +178,6 @@ class Notifier:
 
 
 def _may_answer(person: Person, approval: Approval) -> bool:
-    reviewer = bool(PER_REVIEWER_ROLES & set(person.roles))
+    reviewer = bool(REVIEWING & set(person.roles))
     vote = Vote(person.id, person.email, reviewer, person.teams, True, "", 0.0)
     return any(eligible(need, approval.escalated, vote) for need in approval.terms.needs)

@@ -30,5 +30,7 @@ def refuse_denied(decision: Decision) -> None:
         return
     if decision.failed:
         raise Refused("rule_failed", decision.message, {"rule": decision.rule, "title": decision.title})
+    if decision.rule is None:
+        raise Refused("denied_by_rule", "No rule allows this call, and what no rule allows is denied here.")
     about = f"The rule “{decision.title or decision.rule}” does not allow this call."
     raise Refused("denied_by_rule", decision.message or about, {"rule": decision.rule, "title": decision.title})

@@ -6,12 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
+from callgate.cli import drafts
 from callgate.cli.commands import NoOptions, command, group
 from callgate.cli.output import say, table
 from callgate.cli.session import Session
 from callgate.errors import Refused
 
-app = group("policies", "What the rules as a whole would do, and why.")
+app = group("policies", "What the rules as a whole would do, and why; drafts, versions.")
+drafts.register(app)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +25,28 @@ class ExplainOptions:
     ] = None
     agent: Annotated[str | None, typer.Option("--agent", help="Through this agent.")] = None
     client: Annotated[str | None, typer.Option("--client", help="Through this client.")] = None
+    draft: Annotated[str | None, typer.Option("--draft", metavar="NAME", help="Under this draft.")] = None
 
 
 @command(app, "explain", ExplainOptions)
 def explain(session: Session, options: ExplainOptions) -> None:
     """Say what the rules decide on a call, and why each matches or does not. Nothing is called."""
     body: dict[str, Any] = {"person": options.person, "tool": options.tool}
-    body |= {"agent": options.agent, "client": options.client, "arguments": _arguments(options.arguments)}
+    body |= {
+        "agent": options.agent,
+        "client": options.client,
+        "draft": options.draft,
+        "arguments": _arguments(options.arguments),
+    }
     found = session.client.post("/policies/explain", {key: one for key, one in body.items() if one is not None})
 
     def human() -> None:
         by = f"the rule {found['rule']}" if found["rule"] else "the default, no rule matches"
         say(f"{found['decision']}: {by}" + ("" if found["callable"] else "; but the tool is not trusted now"))
+        if found["limited_by"]:
+            say(f"It is counted by {', '.join(found['limited_by'])}.")
+        if found["shadow"]:
+            say(f"The rules in shadow mode would make it {found['shadow']}.")
         if found["message"]:
             say(found["message"])
         table([_row(one) for one in found["rules"]], ("rule", "effect", "outcome", "because"), "There are no rules.")

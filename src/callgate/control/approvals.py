@@ -17,8 +17,9 @@ from callgate.control.permissions import OPERATOR
 from callgate.control.views import iso
 from callgate.errors import Refused
 from callgate.identity.people import record
-from callgate.model.approval import PENDING, PER_REVIEWER_ROLES, Approval, Vote, eligible
+from callgate.model.approval import PENDING, Approval, Vote, eligible
 from callgate.model.caller import Actor
+from callgate.model.person import REVIEWING
 from callgate.store import approvals as rows
 from callgate.store import definitions, people, upstreams
 from callgate.store.unit import Unit
@@ -153,7 +154,7 @@ async def _voter(unit: Unit, actor: Actor) -> Vote:
     person = await people.get(unit, actor.id)
     if person is None:
         raise Refused("forbidden")
-    reviewer = bool(PER_REVIEWER_ROLES & set(person.roles))
+    reviewer = bool(REVIEWING & set(person.roles))
     return Vote(person.id, person.email, reviewer, person.teams, True, "", 0.0)
 
 

@@ -21,11 +21,13 @@ from callgate.control.fields import (
     HeaderValue,
     LongText,
     Owner,
+    PublicName,
     ReviewMode,
     RuleId,
     Seconds,
     Severity,
     Slug,
+    Text,
     TimeOfDay,
     Title,
     Url,
@@ -33,6 +35,7 @@ from callgate.control.fields import (
     Window,
 )
 from callgate.model.rule import Rule
+from callgate.model.ruleset import RuleTest
 
 Role = Literal["member", "reviewer", "admin", "auditor"]
 
@@ -134,6 +137,7 @@ class OptionsSpec(_Strict, frozen=True):
     """What the tenant chooses for itself; what is left out stays."""
 
     two_person_review: bool | None = None
+    default_effect: Literal["allow", "deny"] | None = None
 
 
 class ToolSpec(_Strict, frozen=True):
@@ -227,6 +231,22 @@ class RuleSpec(RuleBody, frozen=True, kw_only=True):
     id: RuleId
 
 
+class TestSpec(_Strict, frozen=True):
+    """A call and what the rules have to decide of it. `person`: an address, or nothing for somebody with just these
+    roles and teams; without `arguments` as in a list; `rule` has to name the decision."""
+
+    id: RuleId
+    tool: PublicName
+    expect: Literal["allow", "deny", "redact", "require_approval"]
+    person: Email | None = None
+    roles: tuple[Role, ...] = ("member",)
+    teams: tuple[Slug, ...] = ()
+    agent: Slug | None = None
+    client: Text | None = None
+    arguments: dict[str, Any] | None = None
+    rule: RuleId | None = None
+
+
 class Document(_Strict, frozen=True):
     """The whole file. A section that is left out is left alone."""
 
@@ -235,6 +255,7 @@ class Document(_Strict, frozen=True):
     upstreams: tuple[UpstreamSpec, ...] | None = None
     tools: tuple[ToolSpec, ...] | None = None
     rules: tuple[RuleSpec, ...] | None = None
+    tests: tuple[TestSpec, ...] | None = None
     options: OptionsSpec | None = None
 
 
@@ -250,6 +271,17 @@ def spec_of(rule: Rule) -> RuleSpec:
     if values["match"]["unless"] is not None:
         del values["match"]["unless"]["unless"]  # an exception has none of its own
     return msgspec.convert(values, RuleSpec)
+
+
+def test_in(spec: TestSpec) -> RuleTest:
+    """The test as the policy knows it."""
+    given = {name: value for name, value in msgspec.to_builtins(spec).items() if value is not None}
+    return msgspec.convert(given, RuleTest)
+
+
+def test_spec(test: RuleTest) -> TestSpec:
+    """The inverse of `test_in`."""
+    return msgspec.convert({name: one for name, one in msgspec.to_builtins(test).items() if one != ""}, TestSpec)
 
 
 def secret_names(document: Document) -> list[str]:

@@ -21,12 +21,13 @@ from callgate.control.documents import (
     ToolSpec,
     UpstreamSpec,
     spec_of,
+    test_spec,
 )
 from callgate.control.fields import NO_CONTROLS
 from callgate.control.reconcile import everything
 from callgate.model.definition import BLOCKED, Definition
 from callgate.model.upstream import Upstream
-from callgate.store import agents, definitions, options, people, rules, upstreams
+from callgate.store import agents, definitions, options, people, rulesets, upstreams
 from callgate.store.unit import Unit
 
 SpecT = TypeVar("SpecT", bound=msgspec.Struct)
@@ -38,8 +39,9 @@ async def document_of(unit: Unit) -> Document:
     tools = await everything(definitions.page, unit, kind="tool")
     named = sorted((servers[one.upstream].name, one.name, one) for one in tools if one.upstream in servers)
     chosen = await options.get(unit)
+    _, content = await rulesets.in_force(unit)
     return Document(
-        options=OptionsSpec(True) if chosen.two_person_review else None,
+        options=_options(chosen),
         people=tuple(
             _lean(PersonSpec, email=one.email, roles=one.roles, teams=one.teams)
             for one in sorted(await everything(people.page, unit, active=True), key=lambda one: one.email)
@@ -50,7 +52,8 @@ async def document_of(unit: Unit) -> Document:
         ),
         upstreams=tuple(_upstream(one) for one in sorted(servers.values(), key=lambda one: one.name)),
         tools=tuple(spec for name, _own, one in named if (spec := _tool(name, one)) is not None),
-        rules=tuple(spec_of(one) for one in await everything(rules.page, unit)),
+        rules=tuple(spec_of(one) for one in content.rules),
+        tests=tuple(test_spec(one) for one in content.tests) or None,
     )
 
 
@@ -58,6 +61,11 @@ def _lean(kind: type[SpecT], **values: Any) -> SpecT:
     """A spec whose members that have their default value are the default, so that the document leaves them out."""
     usual = {one.name: one.default for one in fields(kind)}
     return kind(**{name: value for name, value in values.items() if value != usual[name]})
+
+
+def _options(chosen: options.Options) -> OptionsSpec | None:
+    found = OptionsSpec(True if chosen.two_person_review else None, "deny" if chosen.default_effect == "deny" else None)
+    return None if found == OptionsSpec() else found
 
 
 def _upstream(one: Upstream) -> UpstreamSpec:

@@ -26,6 +26,7 @@ TIME_PATTERN = (
     r"^(?:[1-9][0-9]{0,5}[smhdw]|[0-9]{4}-[0-9]{2}-[0-9]{2}"
     r"(?:T[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?Z?)?)" + _END
 )
+NUMBER_PATTERN = r"^[0-9]{1,15}" + _END
 TIME_OF_DAY_PATTERN = r"^(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)" + _END
 URL_PATTERN = r"^https?://[^\x00-\x20\x7f-\x9f]+" + _END
 HEADER_VALUE_PATTERN = r"^[\x20-\x7e]*" + _END
@@ -70,6 +71,7 @@ PATH_PATTERNS = {
     "/agents": {"name": SLUG_PATTERN},
     "/tokens": {"id": ID_PATTERN},
     "/rules": {"id": RULE_ID_PATTERN},
+    "/policies": {"name": SLUG_PATTERN, "version": NUMBER_PATTERN},
     "/approvals": {"id": ID_PATTERN},
 }
 
@@ -91,6 +93,7 @@ WORDS = {
     URL_PATTERN: "an http or https URL",
     ARGUMENT_PATTERN: "a text without NUL characters",
     CURSOR_PATTERN: "the `next` of an earlier answer",
+    NUMBER_PATTERN: "a whole number",
     TIME_OF_DAY_PATTERN: "a time of day such as 08:30",
     TIME_PATTERN: "a time such as 2026-11-01, 2026-11-01T12:00:00Z, or 30d for 30 days ago",
 }

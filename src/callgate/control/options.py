@@ -29,7 +29,9 @@ async def change_options(asked: Asked[Nothing, OptionsChange]) -> Options:
 async def choose(unit: Unit, actor: Actor, two_person_review: bool | None) -> tuple[Options, Options]:
     """Write what is chosen, with its record; None leaves it. What it was, and what it is."""
     before = await rows.get(unit)
-    after = Options(before.two_person_review if two_person_review is None else two_person_review)
+    after = before
+    if two_person_review is not None:
+        after = msgspec.structs.replace(before, two_person_review=two_person_review)
     if after != before:
         await rows.put(unit, after)
         await record(unit, actor, "options.change", unit.tenant, _shown(before), _shown(after))

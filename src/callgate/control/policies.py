@@ -9,17 +9,17 @@ import msgspec
 from callgate import clock
 from callgate.control.fields import Email, PublicName, Slug, Text
 from callgate.control.operations import Asked, Nothing, Operation
+from callgate.control.publishing import compiled
 from callgate.control.reconcile import everything
+from callgate.control.trying import caller_of, person_of, tool_of
 from callgate.control.views import clean
-from callgate.errors import Refused
-from callgate.model.caller import Caller
 from callgate.model.definition import Definition
 from callgate.model.upstream import Upstream
-from callgate.policy.evaluate import decide
 from callgate.policy.explain import Verdict, explain
 from callgate.policy.facts import Facts
 from callgate.policy.lint import Inventory, lint
-from callgate.store import agents, people
+from callgate.policy.trial import decided
+from callgate.store import agents, people, rulesets
 from callgate.wire import jsonrpc
 
 
@@ -31,6 +31,7 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     arguments: dict[str, Any] | None = None
     agent: Slug | None = None
     client: Text | None = None
+    draft: Slug | None = None
 
 
 class VerdictView(msgspec.Struct, frozen=True):
@@ -57,6 +58,8 @@ class Explanation(msgspec.Struct, frozen=True):
     callable: bool
     redacted_by: list[str]
     rules: list[VerdictView]
+    limited_by: list[str]
+    shadow: str
 
 
 def _view(one: Verdict) -> VerdictView:
@@ -64,29 +67,23 @@ def _view(one: Verdict) -> VerdictView:
     return VerdictView(rule.id, rule.title, rule.effect, one.outcome, one.missed, one.almost, clean(one.why))
 
 
-def _tool(asked: Asked[Nothing, Question]) -> Definition:
-    for one in asked.services.fleet.view(asked.tenant).definitions.values():
-        if one.kind == "tool" and one.public_name == asked.body.tool:
-            return one
-    raise Refused("not_found", "There is no tool of this name; see `callgate tools list`.")
-
-
 async def explained(asked: Asked[Nothing, Question]) -> Explanation:
     body = asked.body
+    view = asked.services.fleet.view(asked.tenant)
+    rules, every = view.rules, tuple(view.raw_rules.values())
     async with asked.services.db.unit(asked.tenant, write=False) as unit:
-        person = await people.by_email(unit, body.person)
-    if person is None:
-        raise Refused("not_found", "There is no person with this e-mail address.")
-    caller = Caller(
-        asked.tenant, person.id, person.email, person.roles, person.teams, body.agent, body.client, token=""
-    )  # fmt: skip
-    view, tool = asked.services.fleet.view(asked.tenant), _tool(asked)
+        caller = caller_of(await person_of(unit, body.person), body.agent, body.client)
+        if body.draft is not None:
+            content = (await rulesets.draft(unit, body.draft)).content
+            rules, every = compiled(content, 0), content.rules
+    tool = tool_of(view, body.tool)
     given = None if body.arguments is None else jsonrpc.encoded(body.arguments)
     facts = Facts(view.upstreams[tool.upstream], tool, "tools/call", clock.now_us(), given)
-    decision = decide(view.rules, caller, facts.upstream.name, tool.name, tool.public_name, facts)
+    decision = decided(rules, caller, facts)
     return Explanation(
         decision.effect, decision.rule, decision.message, decision.ruleset, tool.callable,
-        [rule.id for rule in decision.redact], [_view(one) for one in explain(view.rules.rules, caller, facts)],
+        [rule.id for rule in decision.redact], [_view(one) for one in explain(every, caller, facts)],
+        [rule.id for rule in decision.limits], decision.shadow,
     )  # fmt: skip
 
 
@@ -110,11 +107,12 @@ class Linted(msgspec.Struct, frozen=True):
 async def linted(asked: Asked[Nothing, None]) -> Linted:
     view = asked.services.fleet.view(asked.tenant)
     async with asked.services.db.unit(asked.tenant, write=False) as unit:
+        everybody = await everything(people.page, unit, active=True)
         there = Inventory(
             frozenset(one.name for one in view.upstreams.values()),
             tuple(_named(view.upstreams, one) for one in view.definitions.values() if one.kind == "tool"),
-            frozenset([one.email for one in await everything(people.page, unit, active=True)]),
-            frozenset([team for one in await everything(people.page, unit, active=True) for team in one.teams]),
+            frozenset(one.email for one in everybody),
+            frozenset(team for one in everybody for team in one.teams),
             frozenset([one.name for one in await everything(agents.page, unit)]),
         )
     found = await asyncio.to_thread(lint, view.rules.rules, there)

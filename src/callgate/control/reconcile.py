@@ -11,9 +11,19 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from callgate import ids
-from callgate.control.documents import AgentSpec, AuthSpec, Document, PersonSpec, RuleSpec, SecretRef, UpstreamSpec
+from callgate.control.documents import (
+    AgentSpec,
+    AuthSpec,
+    Document,
+    PersonSpec,
+    RuleSpec,
+    SecretRef,
+    UpstreamSpec,
+    test_in,
+)
 from callgate.control.options import choose
 from callgate.control.outcome import Outcome
+from callgate.control.publishing import publish
 from callgate.control.reviewing import review
 from callgate.control.rules import rule_of
 from callgate.control.services import Services
@@ -32,7 +42,9 @@ from callgate.identity import people as identity
 from callgate.identity.people import record
 from callgate.model.caller import Actor
 from callgate.model.person import Agent
-from callgate.store import agents, people, rules, states, upstreams
+from callgate.model.rule import Rule
+from callgate.model.ruleset import RuleSet
+from callgate.store import agents, people, rulesets, states, upstreams
 from callgate.store.unit import Unit
 
 
@@ -128,22 +140,38 @@ async def _agents(work: Work, unit: Unit, outcome: Outcome) -> None:
 
 
 async def _rules(work: Work, unit: Unit, outcome: Outcome) -> None:
-    specs = unique(work.document.rules or (), "rules", lambda one: one.id)
-    for spec in specs:
-        rule = rule_of(spec)
-        before = await rules.get(unit, rule.id)
-        if before is not None and msgspec.structs.replace(before, revision=0) == rule:
+    """Rules, tests and the default effect: one version for all of it."""
+    document = work.document
+    version, known = await rulesets.in_force(unit)
+    before = {rule.id: msgspec.structs.replace(rule, revision=0) for rule in known.rules}
+    kept = dict(before)
+    for spec in unique(document.rules or (), "rules", lambda one: one.id):
+        kept[spec.id] = rule_of(spec)
+    if work.prune and document.rules is not None:
+        kept = {spec.id: kept[spec.id] for spec in document.rules}
+    tests = known.tests if document.tests is None else tuple(map(test_in, document.tests))
+    default = (document.options.default_effect if document.options else None) or known.default
+    await _note_rules(work, unit, outcome, before, kept)
+    if tests != known.tests:
+        outcome.add("change", "tests", "tests", f"{len(tests)} tests")
+    if default != known.default:
+        outcome.add("change", "options", "default_effect", default)
+    if (kept, tests, default) != (before, known.tests, known.default):
+        view = work.services.fleet.view(unit.tenant)
+        content = RuleSet(tuple(kept.values()), tests, default)
+        await publish(unit, view, work.actor, content, note="governance file", base=version)
+
+
+async def _note_rules(
+    work: Work, unit: Unit, outcome: Outcome, before: Mapping[str, Rule], after: Mapping[str, Rule]
+) -> None:
+    for key in sorted({*before, *after}):
+        old, new = before.get(key), after.get(key)
+        if old == new:
             continue
-        await rules.put(unit, rule)
-        verb = "add" if before is None else "change"
-        await record(unit, work.actor, f"rules.{verb}", rule.id, before.effect if before else "", rule.effect)
-        outcome.add(verb, "rule", rule.id, rule.effect)
-    if work.prune and work.document.rules is not None:
-        for rule in await everything(rules.page, unit):
-            if rule.id not in {spec.id for spec in specs}:
-                await rules.remove(unit, rule.id)
-                await record(unit, work.actor, "rules.remove", rule.id, rule.effect)
-                outcome.add("remove", "rule", rule.id)
+        verb = "add" if old is None else "remove" if new is None else "change"
+        await record(unit, work.actor, f"rules.{verb}", key, old.effect if old else "", new.effect if new else "")
+        outcome.add(verb, "rule", key, new.effect if new else "")
 
 
 async def _upstreams(work: Work, unit: Unit, outcome: Outcome) -> None:

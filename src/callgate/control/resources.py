@@ -6,6 +6,7 @@ from callgate.control import (
     audit,
     definitions,
     doctor,
+    drafts,
     governance,
     options,
     people,
@@ -31,7 +32,7 @@ DESCRIBE = Operation("GET", "/openapi.json", "This document.", _document, dict)
 def all_operations() -> list[Operation]:
     """Every operation of every resource."""
     groups = (
-        upstreams, tools, definitions, risks, people, agents, tokens, rules, policies, approvals, audit, replicas,
-        governance, options, doctor, whoami,
+        upstreams, tools, definitions, risks, people, agents, tokens, rules, policies, drafts, approvals, audit,
+        replicas, governance, options, doctor, whoami,
     )  # fmt: skip
     return [DESCRIBE, *(one for group in groups for one in group.OPERATIONS)]

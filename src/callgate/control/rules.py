@@ -4,6 +4,7 @@ from typing import Any
 
 from callgate.control.documents import RuleBody, RuleSpec, rule_in
 from callgate.control.operations import Asked, Operation, Page, PageQuery, page_of
+from callgate.control.publishing import change
 from callgate.control.views import RuleView, rule_view
 from callgate.errors import Refused
 from callgate.identity.people import record
@@ -40,10 +41,11 @@ async def get_rule(asked: Asked[Any, None]) -> RuleView:
 
 async def create_rule(asked: Asked[Any, RuleSpec]) -> RuleView:
     rule = rule_of(asked.body)
+    view = asked.services.fleet.view(asked.tenant)
     async with asked.services.db.unit(asked.tenant) as unit:
         if await rows.get(unit, rule.id) is not None:
             raise Refused("conflict", f"There is already a rule {rule.id}.")
-        rule = await rows.put(unit, rule)
+        await change(unit, view, asked.actor, put=[rule], note=f"added {rule.id}")
         await record(unit, asked.actor, "rules.add", rule.id, after=rule.effect)
     await asked.services.seen(asked.tenant)
     return rule_view(rule)
@@ -51,18 +53,20 @@ async def create_rule(asked: Asked[Any, RuleSpec]) -> RuleView:
 
 async def update_rule(asked: Asked[Any, RuleBody]) -> RuleView:
     rule = check(rule_in(asked.body, asked.path["id"]))
+    view = asked.services.fleet.view(asked.tenant)
     async with asked.services.db.unit(asked.tenant) as unit:
         before = await find(unit, rule.id)
-        rule = await rows.put(unit, rule)
+        await change(unit, view, asked.actor, put=[rule], note=f"changed {rule.id}")
         await record(unit, asked.actor, "rules.change", rule.id, before.effect, rule.effect)
     await asked.services.seen(asked.tenant)
     return rule_view(rule)
 
 
 async def delete_rule(asked: Asked[Any, None]) -> None:
+    view = asked.services.fleet.view(asked.tenant)
     async with asked.services.db.unit(asked.tenant) as unit:
         rule = await find(unit, asked.path["id"])
-        await rows.remove(unit, rule.id)
+        await change(unit, view, asked.actor, remove=[rule.id], note=f"removed {rule.id}")
         await record(unit, asked.actor, "rules.remove", rule.id, before=rule.effect)
     await asked.services.seen(asked.tenant)
 
@@ -70,9 +74,10 @@ async def delete_rule(asked: Asked[Any, None]) -> None:
 OPERATIONS = (
     Operation("GET", "/rules", "List rules.", list_rules, Page[RuleView], query=PageQuery),
     Operation(
-        "POST", "/rules", "Add a rule.", create_rule, RuleView, body=RuleSpec, status=201, errors=("conflict",)
+        "POST", "/rules", "Add a rule.", create_rule, RuleView, body=RuleSpec, status=201,
+        errors=("conflict", "tests_failed"),
     ),
     Operation("GET", "/rules/{id}", "One rule.", get_rule, RuleView),
-    Operation("PUT", "/rules/{id}", "Change a rule.", update_rule, RuleView, body=RuleBody),
-    Operation("DELETE", "/rules/{id}", "Remove a rule.", delete_rule, None, status=204),
+    Operation("PUT", "/rules/{id}", "Change a rule.", update_rule, RuleView, body=RuleBody, errors=("tests_failed",)),
+    Operation("DELETE", "/rules/{id}", "Remove a rule.", delete_rule, None, status=204, errors=("tests_failed",)),
 )  # fmt: skip

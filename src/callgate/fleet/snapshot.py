@@ -48,6 +48,7 @@ class Delta:
     gone_definitions: tuple[str, ...] = ()
     rules: tuple[Rule, ...] = ()
     gone_rules: tuple[str, ...] = ()
+    default_effect: str | None = None  # None = as it was
     agents: tuple[Agent, ...] = ()
     gone_agents: tuple[str, ...] = ()
 
@@ -67,10 +68,10 @@ def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
         snapshot = replace(snapshot, states=states)
     if delta.definitions or delta.gone_definitions:
         snapshot = _definitions(snapshot, delta)
-    if delta.rules or delta.gone_rules:
+    if delta.rules or delta.gone_rules or delta.default_effect not in (None, snapshot.rules.default):
         raw = _merged(snapshot.raw_rules, ((rule.id, rule) for rule in delta.rules), delta.gone_rules)
-        version = delta.revisions.get("rules", 0)
-        snapshot = replace(snapshot, raw_rules=raw, rules=compile_rules(raw.values(), version))
+        version, default = delta.revisions.get("rules", 0), delta.default_effect or snapshot.rules.default
+        snapshot = replace(snapshot, raw_rules=raw, rules=compile_rules(raw.values(), version, default))
     if delta.agents or delta.gone_agents:
         snapshot = _agents(snapshot, delta)
     return snapshot

@@ -15,7 +15,7 @@ from callgate import clock
 from callgate.errors import Refused
 from callgate.fleet.snapshot import Delta, Snapshot, apply
 from callgate.fleet.supervise import supervised
-from callgate.store import agents, definitions, replicas, revisions, rules, states, tenants, upstreams
+from callgate.store import agents, definitions, options, replicas, revisions, rules, states, tenants, upstreams
 from callgate.store.engine import Database
 from callgate.store.unit import Unit
 
@@ -190,6 +190,7 @@ async def _read(unit: Unit, since: Mapping[str, int]) -> Delta:
         gone_definitions=defs[1],
         rules=own_rules[0],
         gone_rules=own_rules[1],
+        default_effect=(await options.get(unit)).default_effect if moved("rules") else None,
         agents=profiles[0],
         gone_agents=profiles[1],
     )

@@ -11,7 +11,6 @@ import msgspec
 PENDING, APPROVED, DENIED, EXPIRED = "pending", "approved", "denied", "expired"
 CANCELLED, USED, VOID = "cancelled", "used", "void"
 STATES = (PENDING, APPROVED, DENIED, EXPIRED, CANCELLED, USED, VOID)
-PER_REVIEWER_ROLES = frozenset({"reviewer", "admin"})
 
 
 class Need(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ import msgspec
 
 EFFECTS = ("deny", "require_approval", "redact", "wrap", "record", "allow")  # strictest first
 PHASES = ("call", "result", "both")
-MODES = ("enforce", "shadow")
+ENFORCE, SHADOW = MODES = ("enforce", "shadow")
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 LIMITS = ("rate", "concurrency", "cost")
 PER = ("person", "agent", "client", "tool", "upstream")

@@ -11,7 +11,7 @@ from fnmatch import translate
 from functools import lru_cache
 
 from callgate.model.caller import Caller
-from callgate.model.rule import EFFECTS, Match, Rule
+from callgate.model.rule import EFFECTS, SHADOW, Match, Rule
 from callgate.policy.expr import Condition, condition
 
 Test = Callable[[Caller], bool]
@@ -44,12 +44,16 @@ class Candidate:
 class CompiledRules:
     """One version of a tenant's rules."""
 
-    __slots__ = ("_index", "conditional", "rules", "version")
+    __slots__ = ("_index", "conditional", "default", "rules", "shadowed", "version")
 
-    def __init__(self, rules: tuple[Rule, ...], version: int) -> None:
+    def __init__(
+        self, rules: tuple[Rule, ...], version: int, default: str = "allow", shadowed: "CompiledRules | None" = None
+    ) -> None:
         self.rules = tuple(sorted(rules, key=lambda rule: (_RANK.get(rule.effect, -1), rule.id)))
         self.version = version
-        self.conditional = any(rule.when for rule in rules)
+        self.default = default  # what is decided where no rule matches
+        self.shadowed = shadowed  # the set as it would be if its shadow rules were enforced; None where it has none
+        self.conditional = any(rule.when for rule in (shadowed.rules if shadowed is not None else rules))
         self._index: dict[tuple[object, ...], tuple[Candidate, ...]] = {}
 
     def candidates(self, upstream: str, tool: str, public: str) -> tuple[Candidate, ...]:
@@ -79,9 +83,12 @@ class CompiledRules:
 EMPTY = CompiledRules((), 0)
 
 
-def compile_rules(rules: Iterable[Rule], version: int) -> CompiledRules:
-    """Compile a rule set; rules must have passed `model.check`."""
-    return CompiledRules(tuple(rules), version)
+def compile_rules(rules: Iterable[Rule], version: int, default: str = "allow") -> CompiledRules:
+    """Compile a rule set; rules must have passed `model.check`. Shadow rules stand in a set of their own."""
+    every = tuple(rules)
+    enforced = tuple(rule for rule in every if rule.mode != SHADOW)
+    shadowed = CompiledRules(every, version, default) if len(enforced) < len(every) else None
+    return CompiledRules(enforced, version, default, shadowed)
 
 
 def _candidates(rules: tuple[Rule, ...], upstream: str, tool: str, public: str) -> Iterable[Candidate]:

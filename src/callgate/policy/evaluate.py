@@ -6,6 +6,8 @@ that cannot be carried out.
 
 import re
 
+import msgspec
+
 from callgate.errors import Refused
 from callgate.model.caller import Caller
 from callgate.model.rule import EFFECTS, Decision, Rule
@@ -13,13 +15,34 @@ from callgate.policy.compile import Candidate, CompiledRules
 from callgate.policy.expr import Activation, Condition, NoAnswer, activation
 from callgate.policy.facts import Facts, values
 
-DEFAULT_EFFECT = "allow"  # for trusted tools; a tenant may set it to deny with the policy gate
 _CARRIED_OUT = frozenset({"deny", "require_approval", "redact", "allow"})
 _ERRORS = (TypeError, ValueError, AttributeError, LookupError, RecursionError, re.error)
 
 
 def decide(
     rules: CompiledRules, caller: Caller, upstream: str, tool: str, public: str, facts: Facts | None = None
+) -> Decision:
+    """The decision of the enforced rules, with a word on what the shadow rules would make of it."""
+    decision = _enforced(rules, caller, upstream, tool, public, facts)
+    if rules.shadowed is None:
+        return decision
+    other = _enforced(rules.shadowed, caller, upstream, tool, public, facts)
+    if _same(decision, other):
+        return decision
+    return msgspec.structs.replace(decision, shadow=f"{'failed' if other.failed else other.effect}:{other.rule or ''}")
+
+
+def _same(one: Decision, other: Decision) -> bool:
+    """Whether two decisions have the same consequences for a call."""
+    if (one.effect, one.failed) != (other.effect, other.failed):
+        return False
+    return one.effect == "deny" or (one.redact, one.approvals, one.limits) == (
+        other.redact, other.approvals, other.limits,
+    )  # fmt: skip
+
+
+def _enforced(
+    rules: CompiledRules, caller: Caller, upstream: str, tool: str, public: str, facts: Facts | None
 ) -> Decision:
     """The strictest matching rule names the decision; none means the default.
 
@@ -47,19 +70,19 @@ def decide(
         matched.append(rule)
         if rule.effect == "deny" and rule.limit is None:
             break
-    return _decision(matched, rules.version)
+    return _decision(matched, rules)
 
 
-def _decision(matched: list[Rule], version: int) -> Decision:
+def _decision(matched: list[Rule], rules: CompiledRules) -> Decision:
     """What rules that match say together. One with a limit says nothing until the limit is reached (call/limiting)."""
     limits = tuple(rule for rule in matched if rule.limit is not None)
     if limits:
         matched = [rule for rule in matched if rule.limit is None]
     if not matched:
-        return Decision(DEFAULT_EFFECT, ruleset=version, limits=limits)
+        return Decision(rules.default, ruleset=rules.version, limits=limits)
     named = min(matched, key=lambda rule: EFFECTS.index(rule.effect))
     return Decision(
-        named.effect, named.id, named.title, named.message, version,
+        named.effect, named.id, named.title, named.message, rules.version,
         redact=tuple(rule for rule in matched if rule.effect == "redact"),
         approvals=tuple(rule for rule in matched if rule.effect == "require_approval"),
         limits=limits,

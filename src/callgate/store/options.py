@@ -12,12 +12,14 @@ class Options(msgspec.Struct, frozen=True):
     """`two_person_review`: a definition is trusted only when two different people approved the same hash."""
 
     two_person_review: bool = False
+    default_effect: str = "allow"  # of a trusted tool that no rule matches; published with the rules
+    keep_arguments_s: float = 0.0  # how long the arguments of blocked calls are kept, sealed; 0 = not at all
 
 
 async def get(unit: Unit) -> Options:
     """The unit's tenant's options."""
     row = (await unit.execute(select(options).where(options.c.tenant == unit.tenant))).one_or_none()
-    return Options() if row is None else Options(row.two_person_review)
+    return Options() if row is None else Options(row.two_person_review, row.default_effect, row.keep_arguments_s)
 
 
 async def put(unit: Unit, chosen: Options) -> None:

@@ -44,6 +44,11 @@ async def page(unit: Unit, after: str | None = None, limit: int = 100) -> tuple[
     return await rows.many(unit, rows.after_key(rows.own(unit, rules), rules, after, limit), _build)
 
 
+async def everything(unit: Unit) -> tuple[Rule, ...]:
+    """All rules by id."""
+    return await rows.many(unit, rows.own(unit, rules).order_by(rules.c.id), _build)
+
+
 async def changed_since(unit: Unit, revision: int) -> tuple[tuple[Rule, ...], tuple[str, ...]]:
     """(changed rules, ids of deleted rules) after a revision of "rules"."""
     return await rows.changed(unit, rules, revision, _build)
