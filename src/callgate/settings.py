@@ -11,6 +11,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,6 +27,11 @@ _KUBERNETES = re.compile(r"CALLGATE_(?:SERVICE_|PORT$|PORT_\d+_)")
 _COMMAND_LINE = frozenset({"CALLGATE_URL", "CALLGATE_TOKEN"})
 Names = Annotated[tuple[str, ...], NoDecode]  # a variable may be a JSON array or separated by commas
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+@lru_cache(maxsize=64)
+def _networks(texts: tuple[str, ...]) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    return tuple(ipaddress.ip_network(text) for text in texts)
 
 
 class Settings(BaseSettings):
@@ -44,6 +50,7 @@ class Settings(BaseSettings):
     allowed_origins: Names = ()
     anonymous_person: str | None = None  # e-mail; the only way to serve without tokens, loopback only
     allowed_networks: Names = ()  # private networks that upstreams may live in
+    trusted_proxies: Names = ()  # networks of proxies whose X-Forwarded-For counts
     allow_unsandboxed_stdio: bool = False
     role: Literal["all", "gateway", "control"] = "all"
     durability: Literal["strict", "relaxed"] = "strict"
@@ -83,7 +90,11 @@ class Settings(BaseSettings):
 
     @property
     def networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
-        return tuple(ipaddress.ip_network(text) for text in self.allowed_networks)
+        return _networks(self.allowed_networks)
+
+    @property
+    def proxies(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        return _networks(self.trusted_proxies)
 
     @property
     def holds(self) -> dict[str, float]:
@@ -91,7 +102,13 @@ class Settings(BaseSettings):
         return {name: float(seconds) for name, _, seconds in (one.rpartition("=") for one in self.hold_clients)}
 
     @field_validator(
-        "allowed_hosts", "allowed_origins", "allowed_networks", "hold_clients", "approval_mail_to", mode="before"
+        "allowed_hosts",
+        "allowed_origins",
+        "allowed_networks",
+        "hold_clients",
+        "approval_mail_to",
+        "trusted_proxies",
+        mode="before",
     )
     @classmethod
     def _is_list(cls, value: object) -> object:
@@ -104,7 +121,7 @@ class Settings(BaseSettings):
         except ValueError:
             raise ValueError("is no JSON array; a plain list works too, separated by commas") from None
 
-    @field_validator("allowed_networks")
+    @field_validator("allowed_networks", "trusted_proxies")
     @classmethod
     def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for text in value:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from callgate.model.caller import Caller
 from callgate.model.rule import Match, Rule
 from callgate.policy import compile as compiling
-from callgate.policy.compile import compile_rules, pattern
+from callgate.policy.compile import compile_rules
+from callgate.policy.globs import pattern
 
 CALLER = Caller(
     tenant="default", person="per_1", email="ana@acme.test", roles=("admin", "member"), teams=("platform",),

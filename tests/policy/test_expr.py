@@ -29,6 +29,7 @@ GIVEN: dict[str, object] = {
     "upstream.name": "db",
     "upstream.kind": "http",
     "upstream.auth_mode": "shared",
+    "request.address": "10.1.2.3",
     "request.method": "tools/call",
     "request.time": datetime(2026, 11, 23, 22, 30, tzinfo=UTC),
 }  # fmt: skip

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callgate.model.rule import Match, Redact, Rule
-from callgate.policy.compile import compile_rules, pattern
+from callgate.policy.compile import compile_rules
 from callgate.policy.evaluate import decide
+from callgate.policy.globs import pattern
 from callgate.policy.lint import Inventory, _glob_covers, lint
 from tests.policy.test_conditions import ANA, ARGS, SETS, facts
 

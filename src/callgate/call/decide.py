@@ -20,7 +20,7 @@ def decide(rules: CompiledRules, request: Request, target: Target) -> Decision:
     facts = None
     if rules.conditional:
         given = request.params.get("arguments") or b"{}"
-        facts = Facts(target.upstream, definition, request.method, request.at, given)
+        facts = Facts(target.upstream, definition, request.method, request.at, given, request.address)
     return evaluate(rules, request.caller, target.upstream.name, name, public, facts)
 
 

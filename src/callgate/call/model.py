@@ -32,6 +32,7 @@ class Request(msgspec.Struct, frozen=True):
     progress_token: bytes = b""  # raw JSON, empty when the client sent none
     log_level: str | None = None
     durability: str = "strict"
+    address: str = ""  # that it comes from
     client_name: str = ""  # as a handshake-era client said it; modern ones say it in `meta`
 
 

@@ -10,9 +10,11 @@ from callgate.cli.commands import NoOptions, command, group
 from callgate.cli.output import say, table
 from callgate.cli.session import Session
 from callgate.errors import Refused
+from callgate.policy.details import TEXTS
+from callgate.policy.model import LISTS
 
 app = group("rules", "Rules: who may call what.")
-DIMENSIONS = ("upstream", "tool", "person", "role", "team", "agent", "client")
+DIMENSIONS = (*LISTS, *TEXTS, "network")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,11 @@ class AddOptions:
     title: Annotated[str, typer.Option("--title", help="What people see as the reason.")]
     match: Annotated[
         list[str] | None,
-        typer.Option("--match", metavar="WHAT=GLOB", help="upstream, tool, person, role, team, agent or client."),
+        typer.Option(
+            "--match",
+            metavar="WHAT=GLOB",
+            help="upstream, tool, person, role, team, agent, label, risk … (docs/guides/rules.md).",
+        ),
     ] = None
     unless: Annotated[
         list[str] | None, typer.Option("--unless", metavar="WHAT=GLOB", help="What it does not apply to.")

@@ -45,6 +45,7 @@ class AddOptions:
     trust_below: Annotated[
         str, typer.Option("--trust-below", help="trust_on_first_use: only without a finding of this severity.")
     ] = "medium"
+    label: Annotated[list[str] | None, typer.Option("--label", help="A word that rules may match on.")] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ def creation(options: AddOptions) -> dict[str, object]:
         "timeout_s": options.timeout,
         "review": options.review,
         "trust_below": options.trust_below,
+        "labels": options.label or [],
     }
     if options.target[0].startswith(("http://", "https://")):
         if len(options.target) > 1:

@@ -19,6 +19,7 @@ from callgate.control.fields import (
     Globs,
     HeaderName,
     HeaderValue,
+    Labels,
     LongText,
     Owner,
     PublicName,
@@ -131,6 +132,7 @@ class UpstreamSpec(_Strict, frozen=True):
     timeout_s: Seconds = 300.0
     review: ReviewMode = "review"
     trust_below: Severity = "medium"
+    labels: Labels = ()
 
 
 class OptionsSpec(_Strict, frozen=True):

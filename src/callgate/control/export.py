@@ -89,6 +89,7 @@ def _upstream(one: Upstream) -> UpstreamSpec:
         timeout_s=one.timeout_s,
         review=one.review,
         trust_below=one.trust_below,
+        labels=one.labels,
     )
 
 

@@ -195,7 +195,7 @@ async def _upstream(work: Work, unit: Unit, outcome: Outcome, spec: UpstreamSpec
         return
     change = UpstreamChange(
         wanted.url, None if wanted.stdio else wanted.transport, wanted.stdio, wanted.auth, wanted.allow_private,
-        wanted.enabled, wanted.timeout_s, wanted.review, wanted.trust_below,
+        wanted.enabled, wanted.timeout_s, wanted.review, wanted.trust_below, wanted.labels,
     )  # fmt: skip
     after = await replace(work.services, unit, work.actor, before, revise(work.services, before, change))
     if after is not before:
@@ -216,7 +216,7 @@ def new_upstream(work: Work, spec: UpstreamSpec) -> NewUpstream:
     auth = NewAuth(given.mode, secret, given.header, given.scheme)
     return NewUpstream(
         spec.name, spec.url, spec.transport, stdio, auth, spec.allow_private, spec.enabled, spec.timeout_s,
-        spec.review, spec.trust_below,
+        spec.review, spec.trust_below, spec.labels,
     )  # fmt: skip
 
 

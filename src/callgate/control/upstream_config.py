@@ -19,6 +19,7 @@ from callgate.control.fields import (
     Email,
     HeaderName,
     HeaderValue,
+    Labels,
     ReviewMode,
     Seconds,
     Severity,
@@ -73,6 +74,7 @@ class NewUpstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeout_s: Seconds = 300.0
     review: ReviewMode = "review"
     trust_below: Severity = "medium"
+    labels: Labels = ()
     owner: Email | None = None
 
 
@@ -88,6 +90,7 @@ class UpstreamChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timeout_s: Seconds | None = None
     review: ReviewMode | None = None
     trust_below: Severity | None = None
+    labels: Labels | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ def create(services: Services, tenant: str, new: NewUpstream) -> Configured:
     )
     change = UpstreamChange(
         new.url, None if new.stdio else new.transport, new.stdio, new.auth, new.allow_private, None, new.timeout_s,
-        new.review, new.trust_below,
+        new.review, new.trust_below, new.labels,
     )  # fmt: skip
     return revise(services, upstream, change)
 
@@ -128,11 +131,13 @@ def revise(services: Services, upstream: Upstream, change: UpstreamChange) -> Co
         raise Refused("validation", "An upstream can not change between a URL and a program; add another one.")
     plain = {
         name: value
-        for name in ("url", "allow_private", "enabled", "timeout_s", "review", "trust_below")
+        for name in ("url", "allow_private", "enabled", "timeout_s", "review", "trust_below", "labels")
         if (value := getattr(change, name)) is not None
     }
     if change.transport is not None:
         plain["kind"] = change.transport
+    if "labels" in plain:
+        plain["labels"] = tuple(sorted(set(plain["labels"])))
     upstream = msgspec.structs.replace(upstream, **plain)
     secret = None
     if change.stdio is not None:

@@ -100,6 +100,7 @@ class UpstreamView(msgspec.Struct, frozen=True):
     timeout_s: float
     review: str
     trust_below: str
+    labels: tuple[str, ...]
     state: str
     reason: str
     era: str | None
@@ -276,7 +277,7 @@ def upstream_view(upstream: Upstream, state: UpstreamState | None, counts: Mappi
     return UpstreamView(
         id=upstream.id, name=upstream.name, kind=upstream.kind, url=upstream.url, stdio=program, auth=auth,
         allow_private=upstream.allow_private, enabled=upstream.enabled, timeout_s=upstream.timeout_s,
-        review=upstream.review, trust_below=upstream.trust_below,
+        review=upstream.review, trust_below=upstream.trust_below, labels=upstream.labels,
         state=seen.state if upstream.enabled else "disabled", reason=clean(seen.reason), era=seen.era,
         version=seen.version, server_name=clean(seen.server_name), server_version=clean(seen.server_version),
         observed=iso(seen.observed_at), tools={status: counts.get(status, 0) for status in STATUSES},

@@ -48,6 +48,8 @@ class MCPEndpoint:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         settings = self._context.settings
         given = incoming.header_map(scope)
+        client = scope.get("client")
+        given[paths.PEER] = paths.address(client[0] if client else "", given.get("x-forwarded-for"), settings.proxies)
         host = given.get("host", "")
         paths.check_host(host, settings)
         paths.check_origin(given.get("origin"), settings)

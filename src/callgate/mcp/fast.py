@@ -62,7 +62,9 @@ class Lane:
             return False
         snapshot = self.context.fleet.view(caller.tenant)
         level = self._sessions.level(posted.session)
-        request = governed(posted, caller, endpoint, self.context.settings.durability, level)
+        request = governed(
+            posted, caller, endpoint, self.context.settings.durability, level, _address(door, given, self.context)
+        )
         call = Call(request, snapshot, self.context.place)
         effects = call.start()  # nothing has happened yet: a call that is not for this path is begun again elsewhere
         conversation = self._warm(call, request)
@@ -94,6 +96,14 @@ class Lane:
         endpoint = paths.parse(path, host, self.context.settings)
         self._endpoints[key] = endpoint
         return endpoint
+
+
+def _address(door: Door, given: dict[str, str], context: MCPContext) -> str:
+    """Where the request comes from."""
+    client: tuple[str, int] | None = door.client
+    peer = client[0] if client else ""
+    forwarded = given.get("x-forwarded-for")
+    return peer if forwarded is None else paths.address(peer, forwarded, context.settings.proxies)
 
 
 class FastCall:

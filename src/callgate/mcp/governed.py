@@ -21,7 +21,9 @@ _MODERN_ONLY = frozenset({eras.TASKS})
 RELAYED_CAPABILITIES = frozenset({"roots", "sampling", "elicitation", "extensions", "experimental", "tasks"})
 
 
-def governed(posted: Posted, caller: Caller, endpoint: Endpoint, durability: str, level: str | None) -> Request:
+def governed(
+    posted: Posted, caller: Caller, endpoint: Endpoint, durability: str, level: str | None, address: str
+) -> Request:
     """The request. `level` is the session's log level; modern clients say theirs in each request.
 
     Raises `Refused("invalid_params")`.
@@ -46,6 +48,7 @@ def governed(posted: Posted, caller: Caller, endpoint: Endpoint, durability: str
         progress_token=bytes(posted.meta.get("progressToken", b"")),
         log_level=level or jsonrpc.text(posted.meta.get(eras.LOG_LEVEL_KEY, b"")),
         durability=durability,
+        address=address,
         client_name=posted.session.client if posted.session is not None else "",
     )
 

@@ -32,6 +32,7 @@ class Posted(msgspec.Struct, frozen=True):
     session: Session | None
     size: int
     may_stream: bool
+    address: str = ""  # that it comes from, where that is of interest
 
     @property
     def id(self) -> bytes:

@@ -59,7 +59,7 @@ _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(Cursor).decode
 
 
-def entries(snapshot: Snapshot, caller: Caller, scope: str | None, kind: str) -> list[Entry]:
+def entries(snapshot: Snapshot, caller: Caller, scope: str | None, kind: str, address: str = "") -> list[Entry]:
     """Everything of one kind that this caller may see here, in a stable order."""
     found: list[Entry] = []
     taken: set[str] = set()
@@ -68,7 +68,7 @@ def entries(snapshot: Snapshot, caller: Caller, scope: str | None, kind: str) ->
         for (its_kind, name), definition in snapshot.by_upstream.get(upstream.id, {}).items():
             if its_kind != kind:
                 continue
-            if _listed(snapshot, caller, upstream, definition):
+            if _listed(snapshot, caller, upstream, definition, address):
                 public = _public(definition, upstream, name, scope, taken)
                 apps = links.app_uris(definition.offered) if kind == "tool" and scope is None else ()
                 found.append(Entry(public, definition, _renamed(snapshot, visible, upstream, apps) if apps else ()))
@@ -78,13 +78,15 @@ def entries(snapshot: Snapshot, caller: Caller, scope: str | None, kind: str) ->
     return found
 
 
-def _listed(snapshot: Snapshot, caller: Caller, upstream: Upstream, definition: Definition) -> bool:
+def _listed(snapshot: Snapshot, caller: Caller, upstream: Upstream, definition: Definition, address: str) -> bool:
     if definition.kind != "tool":
         return definition.usable  # what is quarantined may be unreadable to a client, and its whole list with it
     if not definition.callable:
         return False
     rules = snapshot.rules
-    facts = Facts(upstream, definition, "tools/call", clock.now_us(), None) if rules.conditional else None
+    facts = None
+    if rules.conditional:
+        facts = Facts(upstream, definition, "tools/call", clock.now_us(), None, address)
     decision = decide(rules, caller, upstream.name, definition.name, definition.public_name, facts)
     return decision.effect != "deny"
 

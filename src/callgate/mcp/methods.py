@@ -22,7 +22,7 @@ from callgate.mcp.drive import Drive
 from callgate.mcp.governed import governed, relayed
 from callgate.mcp.incoming import Posted
 from callgate.mcp.inflight import cancel_key
-from callgate.mcp.paths import Endpoint
+from callgate.mcp.paths import PEER, Endpoint
 from callgate.mcp.reply import Receive, Reply
 from callgate.mcp.sessions import Session, Sessions
 from callgate.mcp.streams import ALL_LISTS, MAX_FOLLOWED, Filter, Stream, followable
@@ -57,6 +57,7 @@ class Handlers:
         self, posted: Posted, given: dict[str, str], who: Who, endpoint: Endpoint, client: Client
     ) -> None:
         """Answer one request."""
+        posted = msgspec.structs.replace(posted, address=given.get(PEER, ""))
         if posted.method in _CALLED or self._about_task(posted, who[0], endpoint):
             await self._call(posted, given, who[0], endpoint, client)
             return
@@ -75,7 +76,7 @@ class Handlers:
         self, posted: Posted, given: dict[str, str], caller: Caller, endpoint: Endpoint, client: Client
     ) -> None:
         level = self._sessions.level(posted.session)
-        request = governed(posted, caller, endpoint, self._context.settings.durability, level)
+        request = governed(posted, caller, endpoint, self._context.settings.durability, level, posted.address)
         snapshot = self._context.fleet.view(caller.tenant)
         if posted.era == eras.MODERN and posted.method == "tools/call":
             self._check_mirrored(request, given)
@@ -129,7 +130,7 @@ class Handlers:
         caller, sealer = who[0], self._context.cursor_sealer
         cursor = listing.open_cursor(_cursor(posted), sealer, caller, kind, endpoint.scope)
         snapshot = self._context.fleet.view(caller.tenant)
-        listed = listing.entries(snapshot, caller, endpoint.scope, kind)
+        listed = listing.entries(snapshot, caller, endpoint.scope, kind, posted.address)
         value = listing.page(listed, cursor, sealer, member)
         if posted.era == eras.MODERN:
             extra = {

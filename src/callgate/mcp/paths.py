@@ -105,3 +105,27 @@ def _name(host: str) -> str:
         return str(ipaddress.ip_address(name))
     except ValueError:
         return name
+
+
+PEER = ""  # where `header_map` has no header: the address that a request comes from
+Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+
+
+def address(peer: str, forwarded: str | None, proxies: Networks) -> str:
+    """Where a request comes from: the peer of its connection, or, behind proxies that are trusted, the last address
+    in `X-Forwarded-For` that is none of theirs."""
+    if forwarded is None or not _one_of(peer, proxies):
+        return peer
+    for hop in reversed([part.strip() for part in forwarded.split(",")]):
+        peer = hop
+        if not _one_of(hop, proxies):
+            break
+    return peer
+
+
+def _one_of(text: str, networks: Networks) -> bool:
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return any(found in network for network in networks)

@@ -41,6 +41,7 @@ class Upstream(msgspec.Struct, frozen=True):
     timeout_s: float = 300.0  # a call without any sign of life for so long is given up
     review: str = REVIEW  # how its definitions come to be trusted: one of REVIEW_MODES
     trust_below: str = "medium"  # trust_on_first_use: only without a finding of this severity or worse
+    labels: tuple[str, ...] = ()  # what rules may match on
     revision: int = 0
 
 

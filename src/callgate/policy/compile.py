@@ -7,12 +7,13 @@ and thrown away with the rule set. Fail closed: see `evaluate`.
 
 import re
 from collections.abc import Callable, Iterable
-from fnmatch import translate
-from functools import lru_cache
 
 from callgate.model.caller import Caller
 from callgate.model.rule import EFFECTS, SHADOW, Match, Rule
-from callgate.policy.expr import Condition, condition
+from callgate.policy.details import Detail, details
+from callgate.policy.expr import Condition, NoAnswer, condition
+from callgate.policy.facts import Facts
+from callgate.policy.globs import pattern
 
 Test = Callable[[Caller], bool]
 _RANK = {effect: rank for rank, effect in enumerate(EFFECTS)}
@@ -21,24 +22,42 @@ _SPECIAL = re.compile(r"[*?\[]")  # what makes a text a pattern
 
 
 class Candidate:
-    """A rule that matches a tool; whether it matches a caller is left to its tests, and the rest to its condition."""
+    """A rule that matches a tool; whether it matches a caller is left to its tests, and the rest to its details and
+    its condition."""
 
-    __slots__ = ("condition", "rule", "tests", "unless")
+    __slots__ = ("condition", "details", "rule", "tests", "unless", "unless_details")
 
     def __init__(
         self, rule: Rule, tests: tuple[Test, ...], unless: tuple[Test, ...] | None, condition: Condition | None = None
     ) -> None:
         self.rule = rule
         self.tests = tests
-        self.unless = unless
+        self.unless = unless  # what the exception asks of a caller; None where it says nothing of this tool
         self.condition = condition
+        self.details = details(rule.match)
+        self.unless_details: Detail | None = None
+        if unless is not None and rule.match.unless is not None:
+            self.unless_details = details(rule.match.unless)
 
     def matches(self, caller: Caller) -> bool:
-        """Whether the rule applies to this caller (its exception does not)."""
+        """Whether the rule may apply to this caller: its exception does not, or is left to details."""
         for test in self.tests:
             if not test(caller):
                 return False
-        return self.unless is None or not all(test(caller) for test in self.unless)
+        return self.unless is None or self.unless_details is not None or not self._excepted(caller)
+
+    def _excepted(self, caller: Caller) -> bool:
+        return self.unless is not None and all(test(caller) for test in self.unless)
+
+    def holds(self, caller: Caller, facts: Facts | None) -> bool:
+        """Whether the rule applies to this request, but for its condition. Raises `NoAnswer`."""
+        if self.details is None and self.unless_details is None:
+            return True
+        if facts is None:
+            raise NoAnswer("Nothing is known of the request.")
+        if self.details is not None and not self.details(facts):
+            return False
+        return not (self.unless_details is not None and self._excepted(caller) and self.unless_details(facts))
 
 
 class CompiledRules:
@@ -53,7 +72,7 @@ class CompiledRules:
         self.version = version
         self.default = default  # what is decided where no rule matches
         self.shadowed = shadowed  # the set as it would be if its shadow rules were enforced; None where it has none
-        self.conditional = any(rule.when for rule in (shadowed.rules if shadowed is not None else rules))
+        self.conditional = any(_asks(rule) for rule in (shadowed.rules if shadowed is not None else rules))
         self._index: dict[tuple[object, ...], tuple[Candidate, ...]] = {}
 
     def candidates(self, upstream: str, tool: str, public: str) -> tuple[Candidate, ...]:
@@ -78,6 +97,12 @@ class CompiledRules:
             self._index.clear()
         self._index[key] = found
         return found
+
+
+def _asks(rule: Rule) -> bool:
+    """Whether a rule has to know more of a request than names."""
+    matches = (rule.match, rule.match.unless)
+    return bool(rule.when) or any(one is not None and details(one) is not None for one in matches)
 
 
 EMPTY = CompiledRules((), 0)
@@ -148,9 +173,3 @@ def _any_of(globs: tuple[str, ...], values: Callable[[Caller], tuple[str, ...]])
     if not patterns:
         return lambda caller: not plain.isdisjoint(values(caller))
     return lambda caller: any(value in plain or any(matches(value) for matches in patterns) for value in values(caller))
-
-
-@lru_cache(maxsize=16384)
-def pattern(glob: str) -> Callable[[str], re.Match[str] | None]:
-    """A glob (`*`, `?`, `[…]`) as a whole-text matcher; runs of `*` count once, so that matching cannot blow up."""
-    return re.compile(translate(re.sub(r"\*+", "*", glob)), re.DOTALL).match

@@ -16,7 +16,7 @@ from callgate.policy.expr import Activation, Condition, NoAnswer, activation
 from callgate.policy.facts import Facts, values
 
 _CARRIED_OUT = frozenset({"deny", "require_approval", "redact", "allow"})
-_ERRORS = (TypeError, ValueError, AttributeError, LookupError, RecursionError, re.error)
+_ERRORS = (Refused, TypeError, ValueError, AttributeError, LookupError, RecursionError, re.error)
 
 
 def decide(
@@ -52,14 +52,14 @@ def _enforced(
     """
     try:
         candidates = rules.matching(caller, upstream, tool, public)
-    except (*_ERRORS, Refused):
+    except _ERRORS:
         return Decision("deny", None, "", "The rules could not be evaluated.", rules.version, failed=True)
     matched: list[Rule] = []
     given = _Given(facts, caller, candidates)
     for candidate in candidates:
         rule = candidate.rule
         try:
-            if not given.satisfy(candidate.condition):
+            if not candidate.holds(caller, facts) or not given.satisfy(candidate.condition):
                 continue
         except NoAnswer as why:
             return _failed(rule, f"The rule “{rule.title}” could not be evaluated. {why}", rules.version)

@@ -12,6 +12,7 @@ from callgate.errors import Refused
 from callgate.model.caller import Caller
 from callgate.model.rule import Match, Rule
 from callgate.policy.compile import CALLER, caller_test, matches_tool, matches_upstream
+from callgate.policy.details import NAMES, detail
 from callgate.policy.expr import NoAnswer, activation, condition
 from callgate.policy.facts import Facts, values
 
@@ -41,22 +42,21 @@ def explain(rules: tuple[Rule, ...], caller: Caller, facts: Facts) -> tuple[Verd
 
 
 def _verdict(rule: Rule, caller: Caller, facts: Facts) -> Verdict:
-    missed = list(_missed(rule.match, caller, facts))
-    exception = rule.match.unless
-    if exception is not None and not list(_missed(exception, caller, facts)):
-        missed.append("unless")
-    if not rule.when:
-        return Verdict(rule, MISSED if missed else MATCHED, tuple(missed))
+    why, outcome = "", MATCHED
+    missed: list[str] = []
     try:
-        asked = condition(rule.when)
-        if asked.members and facts.arguments is None:
-            return Verdict(rule, MISSED if missed else UNKNOWN, tuple(missed))
-        if not asked.holds(activation(values(facts, caller, (asked,)))):
+        missed += _missed(rule.match, caller, facts)
+        exception = rule.match.unless
+        if exception is not None and not list(_missed(exception, caller, facts)):
+            missed.append("unless")
+        asked = condition(rule.when) if rule.when else None
+        if asked is not None and asked.members and facts.arguments is None:
+            outcome = UNKNOWN
+        elif asked is not None and not asked.holds(activation(values(facts, caller, (asked,)))):
             missed.append("when")
     except (NoAnswer, Refused) as error:
-        why = str(error)
-        return Verdict(rule, MISSED if missed else FAILED, tuple(missed), why)
-    return Verdict(rule, MISSED if missed else MATCHED, tuple(missed))
+        why, outcome = str(error), FAILED
+    return Verdict(rule, MISSED if missed else outcome, tuple(missed), why)
 
 
 def _missed(match: Match, caller: Caller, facts: Facts) -> Iterator[str]:
@@ -69,4 +69,8 @@ def _missed(match: Match, caller: Caller, facts: Facts) -> Iterator[str]:
     for name in CALLER:
         test = caller_test(match, name)
         if test is not None and not test(caller):
+            yield name
+    for name in NAMES:
+        asked = detail(match, name)
+        if asked is not None and not asked(facts):
             yield name

@@ -37,6 +37,7 @@ VARIABLES: dict[str, cel.Type] = {
     "upstream.name": cel.Type.STRING,
     "upstream.kind": cel.Type.STRING,
     "upstream.auth_mode": cel.Type.STRING,
+    "request.address": cel.Type.STRING,
     "request.method": cel.Type.STRING,
     "request.time": cel.Type.TIMESTAMP,
 }

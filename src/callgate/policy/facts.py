@@ -29,6 +29,7 @@ class Facts(msgspec.Struct, frozen=True):
     method: str
     at: int
     arguments: bytes | msgspec.Raw | None
+    address: str = ""  # that the request comes from, "" where that is not known
 
 
 def values(facts: Facts, caller: Caller, conditions: Collection[Condition]) -> Values:
@@ -68,6 +69,7 @@ _SAID: dict[str, Callable[[Facts, Caller], object]] = {
     "upstream.name": lambda facts, _: facts.upstream.name,
     "upstream.kind": lambda facts, _: facts.upstream.kind,
     "upstream.auth_mode": lambda facts, _: facts.upstream.auth_mode,
+    "request.address": lambda facts, _: facts.address,
     "request.method": lambda facts, _: facts.method,
     "request.time": lambda facts, _: datetime.fromtimestamp(facts.at / 1e6, UTC),
 }
@@ -101,6 +103,11 @@ def _object(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
     if len(found) != len(pairs):
         raise ValueError("the same member twice")
     return found
+
+
+def annotations(offered: bytes) -> dict[str, object]:
+    """The annotations of a tool's definition."""
+    return _said(offered)[1]
 
 
 @lru_cache(maxsize=8192)

@@ -13,10 +13,12 @@ import msgspec
 from callgate.errors import Refused
 from callgate.model.caller import ROLES
 from callgate.model.rule import EFFECTS, Match, Rule
-from callgate.policy.compile import matches_tool, matches_upstream, pattern
+from callgate.policy.compile import matches_tool, matches_upstream
+from callgate.policy.details import NAMES
 from callgate.policy.expr import condition
+from callgate.policy.globs import pattern
+from callgate.policy.model import LISTS
 
-LISTS = ("upstream", "tool", "person", "role", "team", "agent", "client")
 _RANK = {effect: rank for rank, effect in enumerate(EFFECTS)}
 
 
@@ -109,7 +111,7 @@ def _fails(rule: Rule, there: Inventory) -> Iterator[Oddity]:
 
 def _beside(rule: Rule, other: Rule) -> Iterator[Oddity]:
     """What another rule makes of this one."""
-    if rule.id == other.id or other.match.unless is not None:
+    if rule.id == other.id or other.match.unless is not None or other.limit is not None or rule.mode != other.mode:
         return
     same_match = rule.match == other.match and rule.when == other.when
     if same_match and rule.effect != other.effect and "redact" not in (rule.effect, other.effect):
@@ -125,6 +127,8 @@ def _beside(rule: Rule, other: Rule) -> Iterator[Oddity]:
 
 def _covers(wide: Match, narrow: Match) -> bool:
     """Whether it is plain that all that `narrow` matches is matched by the lists of `wide`, too."""
+    if any(getattr(wide, name) not in ((), None, getattr(narrow, name)) for name in NAMES):
+        return False
     return all(_list_covers(getattr(wide, name), getattr(narrow, name)) for name in LISTS)
 
 

@@ -10,9 +10,12 @@ from callgate.dlp.redact import ACTIONS
 from callgate.dlp.tables import KINDS, tables
 from callgate.errors import Refused
 from callgate.model.rule import EFFECTS, LIMITS, MODES, PER, PHASES, Match, Rule
+from callgate.policy.details import TEXTS
+from callgate.policy.details import check as check_details
 from callgate.policy.expr import condition
 
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
+LISTS = ("upstream", "tool", "person", "role", "team", "agent", "client")
 _MAX_GLOBS = 1000
 _MAX_DESCRIPTION = 2000
 _MAX_OWNER = 200
@@ -21,7 +24,6 @@ _MAX_AMOUNT = 1e9
 _MAX_EXPIRES_S = 2_678_400.0
 _LATER_EFFECTS = ("wrap", "record")
 _LATER = ("phase", "args_schema", "dlp", "egress", "injection")
-_LATER_MATCH = ("auth_mode", "label", "annotation", "risk", "status", "network", "times")
 
 
 def check(rule: Rule) -> Rule:
@@ -92,8 +94,6 @@ def _check_exists(rule: Rule) -> None:
     """Refuse what is not carried out yet."""
     later = [f"effect: {rule.effect}"] if rule.effect in _LATER_EFFECTS else []
     later += [name for name in _LATER if getattr(rule, name)]
-    for match in (rule.match, rule.match.unless):
-        later += [f"match.{name}" for name in _LATER_MATCH if match is not None and getattr(match, name)]
     if later:
         raise Refused("validation", f"Rule `{rule.id}`: `{later[0]}` comes with the policy gate.")
 
@@ -129,12 +129,16 @@ def _check_condition(rule: Rule) -> None:
 
 
 def _check_match(rule_id: str, match: Match, where: str) -> None:
-    for name in ("upstream", "tool", "person", "role", "team", "agent", "client"):
+    for name in (*LISTS, *TEXTS, "network"):
         globs = getattr(match, name)
         if len(globs) > _MAX_GLOBS or any(not glob or len(glob) > 256 for glob in globs):
             raise Refused(
                 "validation", f"Rule `{rule_id}`: `{where}.{name}` holds globs of 1 to 256 characters, at most 1000."
             )
+    try:
+        check_details(match)
+    except Refused as refused:
+        raise Refused("validation", f"Rule `{rule_id}`: `{where}`, {refused.detail}") from None
     if match.unless is None:
         return
     if where != "match":

@@ -23,11 +23,13 @@ _PLAIN = (
 def _build(row: Row[Any]) -> Upstream:
     plain = {name: getattr(row, name) for name in _PLAIN}
     stdio = None if row.stdio is None else _stdio(row.stdio)
-    return Upstream(id=row.id, tenant=row.tenant, stdio=stdio, revision=row.revision, **plain)
+    labels = rows.names_from(row.labels)
+    return Upstream(id=row.id, tenant=row.tenant, stdio=stdio, labels=labels, revision=row.revision, **plain)
 
 
 def _values(upstream: Upstream) -> dict[str, object]:
     values: dict[str, object] = {name: getattr(upstream, name) for name in _PLAIN}
+    values["labels"] = rows.names(upstream.labels)
     values["stdio"] = None if upstream.stdio is None else rows.to_json(upstream.stdio)
     return values
 
