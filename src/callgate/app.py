@@ -256,6 +256,13 @@ async def _mcp(stack: AsyncExitStack, parts: Parts) -> MCPContext:
     counters = Counters(services.db, services.replica)
     stack.push_async_callback(counters.close)
     inflight = InFlight(services.replica, parts.mail, question)
+    fleet = services.fleet
+
+    def changed(tenant: str, aggregates: frozenset[str]) -> None:
+        if "rules" in aggregates:
+            inflight.on_change(fleet.view(tenant))
+
+    stack.callback(fleet.subscribe(changed))
     stack.push_async_callback(inflight.close)  # after the listener: calls that it had to leave are recorded as such
     return MCPContext(
         settings=settings,

@@ -47,6 +47,7 @@ from callgate.call.resolve import Untrusted, catalogued, resolve
 from callgate.errors import Refused
 from callgate.fleet.snapshot import Snapshot
 from callgate.model.approval import CANCELLED
+from callgate.policy.compile import CompiledRules
 from callgate.upstreams.exchange import Answered, Ended, Failed, Notice, Piece
 from callgate.wire import eras, jsonrpc
 
@@ -85,6 +86,10 @@ class Call(Parking, Limiting, Asking):
     def target(self) -> Target | None:
         """Where it goes, once `start` has resolved that (also where it was refused then)."""
         return self._target
+
+    def killed_by(self, kills: CompiledRules) -> bool:
+        """Whether one of these kill switches names it."""
+        return self._target is not None and rules.decide(kills, self.request, self._target).effect == "deny"
 
     @property
     def sent(self) -> bool:

@@ -16,6 +16,7 @@ from callgate.cli import (
     dlp,
     doctor,
     governance,
+    kill,
     options,
     people,
     policies,
@@ -40,6 +41,7 @@ def build() -> typer.Typer:
     adopt.register(root)
     governance.register(root)
     doctor.register(root)
+    kill.register(root)
     dlp.register(root)
     scan.register(root)
     command(root, "version", NoOptions)(version)

@@ -72,6 +72,7 @@ PATH_PATTERNS = {
     "/agents": {"name": SLUG_PATTERN},
     "/tokens": {"id": ID_PATTERN},
     "/rules": {"id": RULE_ID_PATTERN},
+    "/kills": {"id": RULE_ID_PATTERN},
     "/policies": {"name": SLUG_PATTERN, "version": NUMBER_PATTERN},
     "/approvals": {"id": ID_PATTERN},
 }

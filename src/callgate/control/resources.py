@@ -8,6 +8,7 @@ from callgate.control import (
     doctor,
     drafts,
     governance,
+    kills,
     options,
     people,
     policies,
@@ -32,7 +33,7 @@ DESCRIBE = Operation("GET", "/openapi.json", "This document.", _document, dict)
 def all_operations() -> list[Operation]:
     """Every operation of every resource."""
     groups = (
-        upstreams, tools, definitions, risks, people, agents, tokens, rules, policies, drafts, approvals, audit,
+        upstreams, tools, definitions, risks, people, agents, tokens, rules, policies, drafts, kills, approvals, audit,
         replicas, governance, options, doctor, whoami,
     )  # fmt: skip
     return [DESCRIBE, *(one for group in groups for one in group.OPERATIONS)]

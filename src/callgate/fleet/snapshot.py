@@ -13,6 +13,7 @@ from callgate.model.person import Agent
 from callgate.model.rule import Rule
 from callgate.model.upstream import Upstream, UpstreamState
 from callgate.policy.compile import EMPTY, CompiledRules, compile_rules
+from callgate.policy.kill import is_switch
 
 T = TypeVar("T")
 Key = tuple[str, str]  # kind and name
@@ -33,6 +34,7 @@ class Snapshot:
     by_upstream: Mapping[str, Mapping[Key, Definition]] = field(default_factory=dict)
     raw_rules: Mapping[str, Rule] = field(default_factory=dict)
     rules: CompiledRules = EMPTY
+    kills: CompiledRules = EMPTY  # the kill switches among them
     agents: Mapping[str, Agent] = field(default_factory=dict)
 
 
@@ -71,7 +73,9 @@ def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
     if delta.rules or delta.gone_rules or delta.default_effect not in (None, snapshot.rules.default):
         raw = _merged(snapshot.raw_rules, ((rule.id, rule) for rule in delta.rules), delta.gone_rules)
         version, default = delta.revisions.get("rules", 0), delta.default_effect or snapshot.rules.default
-        snapshot = replace(snapshot, raw_rules=raw, rules=compile_rules(raw.values(), version, default))
+        kills = compile_rules(filter(is_switch, raw.values()), version)
+        rules = compile_rules(raw.values(), version, default)
+        snapshot = replace(snapshot, raw_rules=raw, rules=rules, kills=kills)
     if delta.agents or delta.gone_agents:
         snapshot = _agents(snapshot, delta)
     return snapshot

@@ -53,6 +53,11 @@ class Drive:
         self._hold: Hold | None = None
         self._taken: tuple[Take, ...] = ()
 
+    @property
+    def call(self) -> Call:
+        """The machine that it drives."""
+        return self._call
+
     def post(self, event: object) -> None:
         """Put an event into the inbox; callable from anywhere on the loop."""
         self._inbox.append(event)

@@ -131,6 +131,7 @@ class FastCall:
             self._door.on_lost = self._peer_lost
             self._key = cancel_key(self._call.request.caller, self._call.request.session, self._posted.id)
             self._context.inflight.register(self._key, self._cancelled)
+        self._context.inflight.begin_call(self._call, self._cancelled)
         self._apply(effects)
 
     def _peer_lost(self) -> None:
@@ -204,6 +205,7 @@ class FastCall:
             self._exchange = None
         if self._key is not None:
             self._context.inflight.unregister(self._key, self._cancelled)
+        self._context.inflight.end_call(self._call)
         self._context.slots.give_back(self._call.request.caller)
 
     # -- what is not fast --------------------------------------------------------------------------------------------

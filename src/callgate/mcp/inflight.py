@@ -13,9 +13,11 @@ from typing import Any
 import msgspec
 
 from callgate.call.model import InputRequest
+from callgate.call.pipeline import Call
 from callgate.call.state import LIFETIME, Sealer
 from callgate.errors import Refused
 from callgate.fleet.mail import Mail
+from callgate.fleet.snapshot import Snapshot
 from callgate.mcp.remote import Begin, Remote
 from callgate.model.caller import Caller
 from callgate.upstreams.exchange import Exchange
@@ -81,10 +83,27 @@ class InFlight:
         self._answers: dict[str, Callable[[str, bytes], None]] = {}
         self._suspended: dict[str, Suspended] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._running: dict[Call, Callable[[], None]] = {}
         self.remote = Remote(replica, mail, self)
         self.beginner: Beginner | None = None  # set by the endpoint, which knows upstreams and credentials
         mail.on("cancel", self._on_cancel_mail)
         mail.on("answer", self._on_answer_mail)
+
+    # -- kill switches -----------------------------------------------------------------------------------------------
+
+    def begin_call(self, call: Call, cancel: Callable[[], None]) -> None:
+        """A call is under way; `end_call` says that it is over."""
+        self._running[call] = cancel
+
+    def end_call(self, call: Call) -> None:
+        self._running.pop(call, None)
+
+    def on_change(self, snapshot: Snapshot) -> None:
+        """End what a kill switch names."""
+        if snapshot.kills.rules:
+            for call, cancel in tuple(self._running.items()):
+                if call.request.caller.tenant == snapshot.tenant and call.killed_by(snapshot.kills):
+                    cancel()
 
     # -- cancellation ------------------------------------------------------------------------------------------------
 

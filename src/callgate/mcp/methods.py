@@ -93,10 +93,13 @@ class Handlers:
             gone = lambda: drive.post(PeerLost())  # noqa: E731
             self._context.inflight.register(key, cancel)
         watcher = asyncio.ensure_future(_when_gone(receive, reply, gone))
+        call = drive.call
+        self._context.inflight.begin_call(call, cancel)
         try:
             await drive.run()
         finally:
             watcher.cancel()
+            self._context.inflight.end_call(call)
             self._context.inflight.unregister(key, cancel)
             self._context.slots.give_back(caller)
 
