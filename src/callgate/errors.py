@@ -60,6 +60,7 @@ _TABLE = (
         "A rule could not be evaluated, so this call was refused; tell an admin.",
         policy=True,
     ),
+    ErrorKind("result_withheld", 200, -31003, "A rule withholds what the server answered.", policy=True),
     ErrorKind("limit_reached", 200, -31003, "A rule's limit is used up for now; try again later.", policy=True),
     ErrorKind("approval_pending", 200, -31003, "A person has to approve this call first.", policy=True),
     ErrorKind("approval_denied", 200, -31003, "A reviewer did not approve this call.", policy=True),

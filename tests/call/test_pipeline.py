@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callgate import clock
-from callgate.call import inspect, pipeline
+from callgate.call import gathering, inspect, pipeline
 from callgate.call import model as m
 from callgate.call.model import InputsGiven, Request
 from callgate.errors import Refused
@@ -83,7 +83,7 @@ def test_a_question_after_a_large_part_of_a_result_breaks_it_off_and_is_recorded
 
 
 def test_a_question_without_end_is_refused_and_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "MAX_WHOLE", 100)
+    monkeypatch.setattr(gathering, "MAX_WHOLE", 100)
     machine = forwarded()
     assert machine.on(Piece(b"x" * 60, True)) == ()
     assert outcome_of(machine.on(Piece(b"x" * 60))) == "upstream_failed"

@@ -87,7 +87,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, pg_cluster: Cluster) -> Iterat
         place = tmp_path_factory.mktemp("approvals")
         gateways = replicas(
             stack, place, pg_cluster.url("journey_approvals"), 2,
-            {"CALLGATE_HOLD_SECONDS": "4", "CALLGATE_REFRESH_SECONDS": "3600"},
+            {"CALLGATE_HOLD_SECONDS": "4", "CALLGATE_HOLD_CLIENTS": "raw-client=15"},
         )  # fmt: skip
         gateways[0].govern([http_upstream("old", upstream.url)])
         rules = [rule("dup"), rule("odd_numbers", quorum=2, reviewers=["sre"])]

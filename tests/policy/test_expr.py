@@ -30,6 +30,7 @@ GIVEN: dict[str, object] = {
     "upstream.kind": "http",
     "upstream.auth_mode": "shared",
     "request.address": "10.1.2.3",
+    "result": {"isError": False},
     "request.method": "tools/call",
     "request.time": datetime(2026, 11, 23, 22, 30, tzinfo=UTC),
 }  # fmt: skip
@@ -79,7 +80,7 @@ def test_what_a_condition_says(text: str, true: bool | None) -> None:
     [
         ("person.emial == 1", "line 1, column 7: undeclared reference to 'person.emial'; did you mean `person.email`"),
         ("true &&\n tool.nmae == 'x'", "line 2, column 6: undeclared reference to 'tool.nmae'; did you mean `tool."),
-        ("result.ok == true", "undeclared reference to 'result.ok'; known are args, person.email"),
+        ("reslt.ok == true", "undeclared reference to 'reslt.ok'; did you mean `result`?"),
         ("args.force ==", "line 1, column 14: Syntax error"),
         ("args.force = true", "line 1, column"),
         ("1 + 'a' == 2", "found no matching overload"),

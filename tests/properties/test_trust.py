@@ -44,6 +44,7 @@ class Known:
     approved: str | None = None
     blocked: bool = False
     removed: bool = False
+    absent: bool = False  # the last complete look did not list it
 
     @property
     def callable(self) -> bool:
@@ -96,10 +97,11 @@ class Trust(RuleBasedStateMachine):
         for name, (text, odd) in listed.items():
             full = fingerprint("tool", name, raw(name, text, odd)).full
             known = self.model.setdefault(name, Known(full, odd))
-            known.seen, known.odd, known.removed = full, odd, False
+            known.seen, known.odd, known.removed, known.absent = full, odd, False, False
         for name, known in self.model.items():
-            if name not in listed and not known.blocked:
-                known.removed = True
+            if name not in listed:
+                known.absent = True
+                known.removed = not known.blocked
 
     @rule()
     def a_look_whose_tools_could_not_be_listed(self) -> None:
@@ -146,7 +148,7 @@ class Trust(RuleBasedStateMachine):
             self.refused("stale_hash", work)
         else:
             self.run(work)
-            known.approved, known.blocked = known.seen, False
+            known.approved, known.blocked, known.removed = known.seen, False, known.absent
 
     @precondition(lambda self: self.model)
     @rule(data=st.data())

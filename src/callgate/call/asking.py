@@ -48,6 +48,8 @@ class Asking:
 
     if TYPE_CHECKING:
 
+        def _shown(self, raw: bytes) -> bytes: ...
+
         def _named(self, params: bytes) -> bytes: ...
 
         def _wait(self, **more: Any) -> Waiting: ...
@@ -82,7 +84,10 @@ class Asking:
         return (*live, Forward(again))
 
     def _input_required(self, raw: bytes) -> Effects:
-        questions, upstream_state = rounds.asked(raw)
+        fields = jsonrpc.members(raw)
+        upstream_state = bytes(fields.pop("requestState", b""))
+        raw = self._shown(jsonrpc.joined(fields))  # the state is the server's own, and comes back to it
+        questions, _ = rounds.asked(raw)
         for question in questions:
             if not rounds.offered(question.method, self.request.capabilities, eras.MODERN):
                 raise Refused("upstream_invalid", "The server asked for input that your client does not offer.")

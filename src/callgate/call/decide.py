@@ -17,11 +17,14 @@ def decide(rules: CompiledRules, request: Request, target: Target) -> Decision:
     is_tool = definition is not None and definition.kind == "tool"
     name = definition.name if definition is not None and is_tool else ""
     public = definition.public_name if definition is not None and is_tool else ""
-    facts = None
-    if rules.conditional:
-        given = request.params.get("arguments") or b"{}"
-        facts = Facts(target.upstream, definition, request.method, request.at, given, request.address)
+    facts = facts_of(request, target) if rules.conditional else None
     return evaluate(rules, request.caller, target.upstream.name, name, public, facts)
+
+
+def facts_of(request: Request, target: Target) -> Facts:
+    """What conditions may know of a request."""
+    given = request.params.get("arguments") or b"{}"
+    return Facts(target.upstream, target.definition, request.method, request.at, given, request.address)
 
 
 def refuse_denied(decision: Decision) -> None:

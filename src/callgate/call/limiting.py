@@ -91,7 +91,7 @@ class Limiting:
         refused = limit.reached(rule, event.retry_s)
         return self._close("refused", Refuse(refused), refused.code)
 
-    def _charges(self, result: bytes) -> Effects:
+    def _charges(self, result: bytes) -> tuple[Charge, ...]:
         """What the call turned out to cost beyond what was taken."""
         found: list[Charge] = []
         for take in self._takes or ():

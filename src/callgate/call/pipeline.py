@@ -16,8 +16,9 @@ import msgspec
 
 from callgate import clock
 from callgate.call import decide as rules
-from callgate.call import inspect, limit, links, notices, record, redact, rounds, state, tasks
+from callgate.call import inspect, limit, links, notices, record, redact, rounds, state, tasks, verdict
 from callgate.call.asking import FORWARDED, Asking
+from callgate.call.gathering import Gathering
 from callgate.call.limiting import Limiting
 from callgate.call.model import (
     Abort,
@@ -39,7 +40,6 @@ from callgate.call.model import (
     StartFailed,
     Target,
     Waiting,
-    Write,
 )
 from callgate.call.parking import WAITING, Parking
 from callgate.call.place import Place
@@ -47,11 +47,12 @@ from callgate.call.resolve import Untrusted, catalogued, resolve
 from callgate.errors import Refused
 from callgate.fleet.snapshot import Snapshot
 from callgate.model.approval import CANCELLED
+from callgate.model.rule import Rule
 from callgate.policy.compile import CompiledRules
-from callgate.upstreams.exchange import Answered, Ended, Failed, Notice, Piece
+from callgate.policy.results import Verdict
+from callgate.upstreams.exchange import Answered, Failed, Notice
 from callgate.wire import eras, jsonrpc
 
-MAX_WHOLE = 16 * 1024 * 1024  # bytes of a value that is not passed on in pieces
 NEW, RECORDING, CLOSING, DONE = "new", "recording", "closing", "done"
 
 
@@ -59,13 +60,14 @@ class _Arrived(msgspec.Struct, frozen=True):
     """The first event of every call."""
 
 
-class Call(Parking, Limiting, Asking):
+class Call(Parking, Limiting, Asking, Gathering):
     """One governed request from its arrival to the durable record of its end."""
 
     def __init__(self, request: Request, snapshot: Snapshot, place: Place) -> None:
         Parking.__init__(self)
         Limiting.__init__(self)
         Asking.__init__(self)
+        Gathering.__init__(self)
         self.request = request
         self.phase = NEW
         self._snapshot = snapshot
@@ -77,10 +79,8 @@ class Call(Parking, Limiting, Asking):
         self._reply = b""
         self._again: Finish | None = None  # the question that this leg did not answer
         self._last: Finish | Refuse | Abort | None = None
-        self._held: bytes | None = None
-        self._whole: list[bytes] | None = None  # a large value that cannot be passed on in pieces
-        self._written = 0
         self._sent_at = 0
+        self._verdict: Verdict | None = None
 
     @property
     def target(self) -> Target | None:
@@ -133,6 +133,10 @@ class Call(Parking, Limiting, Asking):
         self._decision = self._over_limit(rules.decide(self._snapshot.rules, self.request, self._target))
         if self._task is None or self.request.method != tasks.CANCEL:  # which only stops what runs
             rules.refuse_denied(self._decision)
+        self._gathers = (
+            tasks.whole(self.request) or bool(self._decision.results) or redact.concerns_answer(self._decision)
+            or limit.by_result(self._decision.limits)
+        )  # fmt: skip
         self._target = redact.arguments(self._decision, self._target, self.request.caller.tenant, self._place.mac)
 
     def _resolved(self) -> Target:
@@ -231,68 +235,62 @@ class Call(Parking, Limiting, Asking):
             **more,
         )
 
-    def _piece(self, event: Piece) -> Effects:
-        if self.phase != FORWARDED:
-            return ()
-        gathered = tasks.whole(self.request) or redact.concerns_answer(self._decision)
-        gathered = gathered or limit.by_result(self._decision.limits)
-        if event.special or self._whole is not None or gathered:
-            self._keep(event.data)
-            return ()
-        held, self._held = self._held, event.data
-        self._written += len(event.data)
-        return (Write(held),) if held is not None else ()
-
-    def _keep(self, data: bytes) -> None:
-        """Gather a value that holds what must not reach the client as it is, such as the upstream's own state."""
-        if self._whole is None:
-            if self._begun:
-                raise Refused("upstream_invalid", "The server asked for input in the middle of a large result.")
-            self._whole, self._held = [self._held or b""], None
-        self._whole.append(data)
-        self._written += len(data)
-        if self._written > MAX_WHOLE:
-            raise Refused("upstream_too_large", f"What the server asks for is larger than {MAX_WHOLE} bytes.")
-
     # -- the end ----------------------------------------------------------------------------------------------------
 
     def _answered(self, event: Answered) -> Effects:
         if self.phase != FORWARDED:
             return ()
         self._written = len(event.raw)
+        assert self._target is not None  # noqa: S101  set before anything is forwarded
         if event.kind == "error":
             inspect.check_error(event.raw)
             doubts = inspect.doubts(self.request, self._target, event.raw)
-            return (*doubts, *self._close("rpc_error", Finish("error", self._shown(event.raw))))
-        assert self._target is not None  # noqa: S101  set before anything is forwarded
+            raw = self._judged(self._shown(event.raw), verdict.of_error(self._decision.results))
+            return (*doubts, *self._close("rpc_error", Finish("error", raw)))
         if self._task is not None:
             kind, value = tasks.answered(self._snapshot, self.request, self._target, self._task, event.raw)
-            return self._close(kind, Finish("result", value))
+            return self._close(kind, Finish("result", self._judged_task(self._shown(value))))
         kind = inspect.result_outcome(event.raw)
         if kind == "input_required":
             return self._input_required(event.raw)
-        event = msgspec.structs.replace(event, raw=self._shown(event.raw)) if self._decision.redact else event
+        event = msgspec.structs.replace(event, raw=self._shown(event.raw))
         if kind == "task" or tasks.asked_for(self.request):
             own = tasks.created(self.request, self._snapshot.states.get(self._target.upstream.id), event.raw, kind)
             if own is not None:
                 return self._task_made(self._target, own, event.raw)
-        value = links.rewritten(self._snapshot, self.request, self._target.upstream, event.raw)
+        charges = self._charges(event.raw)
+        try:
+            raw = self._judged(event.raw, self._decision.results)
+        except Refused as refused:
+            return (*charges, *self._fail(refused))
+        value = links.rewritten(self._snapshot, self.request, self._target.upstream, raw)
         doubts = inspect.doubts(self.request, self._target, event.raw) if kind == "tool_error" else ()
-        return (*doubts, *self._charges(event.raw), *self._close(kind, Finish("result", value)))
+        return (*doubts, *charges, *self._close(kind, Finish("result", value)))
+
+    def _judged(self, raw: bytes, rules: tuple[Rule, ...]) -> bytes:
+        """An answer as the rules on answers let it through. Raises `Refused`."""
+        if not rules or self._target is None:
+            return raw
+        self._verdict = found = verdict.verdict(rules, self.request, self._target, raw, self._place.mac)
+        if found.effect == "deny":
+            raise verdict.withheld(found)
+        return found.raw
+
+    def _judged_task(self, value: bytes) -> bytes:
+        """An answer about a task: what the tool said in the end is judged as in a usual call."""
+        results = self._decision.results
+        if not results or self.request.method == tasks.RESULT:
+            return self._judged(value, results)
+        fields = jsonrpc.members(value)
+        if "result" not in fields:
+            return self._judged(value, verdict.of_error(results))
+        return jsonrpc.joined({**fields, "result": self._judged(bytes(fields["result"]), results)})
 
     def _task_made(self, target: Target, own: str, raw: bytes) -> Effects:
         public = tasks.seal(self._place.tasks, tasks.made(self.request, target, own, self._place.replica))
         listed = self.request.era == eras.LEGACY  # the later revision has no lists of tasks
         note = (NoteTask(public, tasks.lifetime(raw)),) if listed else ()
         return (*note, *self._close("task", Finish("result", tasks.renamed(raw, own, public))))
-
-    def _ended(self, _: object) -> Effects:
-        if self.phase != FORWARDED:
-            return ()
-        if self._whole is not None:
-            return self._answered(Answered("result", b"".join(self._whole)))
-        tail = self._held or b""
-        return (*self._charges(b""), *self._close(inspect.streamed_outcome(tail), Finish("result", tail)))
 
     def _failed(self, event: Failed) -> Effects:
         if self.phase != FORWARDED:
@@ -328,6 +326,8 @@ class Call(Parking, Limiting, Asking):
             self._decision = record.UNDECIDED
             return (*self._record_start(), *self._close("refused", Refuse(refused), refused.code))
         last = Abort(refused) if self._begun else Refuse(refused)
+        if self._verdict is not None and self._verdict.effect == "deny":
+            return self._close("withheld", last, refused.code)
         stop = (CancelUpstream(),) if self.phase == FORWARDED else ()
         return (*stop, *self._close("upstream_failed", last, refused.code))
 
@@ -337,6 +337,11 @@ class Call(Parking, Limiting, Asking):
         event = record.outcome(self.request, outcome, code, self._written, self._sent_at)
         if self._cost:
             event = msgspec.structs.replace(event, cost=self._cost)
+        if self._verdict is not None:
+            named, seen = self._verdict.rule, self._verdict.seen
+            event = msgspec.structs.replace(
+                event, verdict=self._verdict.effect, verdict_rule=named.id if named else None, result_seen=seen
+            )
         return (RecordOutcome(event),)
 
     def _released(self, _: object) -> Effects:
@@ -352,11 +357,6 @@ class Call(Parking, Limiting, Asking):
         refused = Refused("not_recorded")
         return (*stop, Abort(refused) if self._begun else Refuse(refused))
 
-    @property
-    def _begun(self) -> bool:
-        """Whether the client has got a part of the answer."""
-        return self._held is not None and self._written > len(self._held)
-
     def given_up(self) -> RecordOutcome | None:
         """The driver cannot go on: what is left to record, if anything. Nothing follows."""
         unfinished = self.phase in (RECORDING, FORWARDED) or (self.phase in WAITING and self._on_record)
@@ -369,6 +369,7 @@ class Call(Parking, Limiting, Asking):
         **Parking.HANDLERS,
         **Limiting.HANDLERS,
         **Asking.HANDLERS,
+        **Gathering.HANDLERS,
         _Arrived: _start,
         IntentDurable: _recorded,
         OutcomeDurable: _released,
@@ -378,7 +379,5 @@ class Call(Parking, Limiting, Asking):
         PeerLost: _peer_lost,
         Notice: _notice,
         Answered: _answered,
-        Piece: _piece,
-        Ended: _ended,
         Failed: _failed,
     }

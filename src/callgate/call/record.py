@@ -59,6 +59,7 @@ def intent(
         unknown_name_length=len(hidden),
         continues=continues,
         shadow=decision.shadow,
+        seen=decision.seen,
     )
 
 

@@ -16,19 +16,15 @@ from callgate.wire import jsonrpc
 
 def arguments(decision: Decision, target: Target, tenant: str, mac: Mac) -> Target:
     """The target with redacted arguments. Raises `Refused("rule_failed")`."""
-    rules = concerns(decision.redact, "call")
-    if not rules:
+    if not decision.redact or not (given := jsonrpc.members(target.params).get("arguments")):
         return target
-    params = jsonrpc.members(target.params)
-    given = params.get("arguments")
-    if not given:
+    clean = _clean(decision, "call", bytes(given), tenant, mac)
+    if clean is None:
         return target
-    try:
-        clean, _ = redacted(rules, bytes(given), lambda data: mac(tenant, data))
-    except CannotRedact:
-        raise Refused("rule_failed", "The arguments cannot be searched for what a rule redacts.") from None
     # also where nothing was found: of a member given twice only the one that was searched may go on
-    return msgspec.structs.replace(target, params=jsonrpc.joined({**params, "arguments": clean}))
+    return msgspec.structs.replace(
+        target, params=jsonrpc.joined({**jsonrpc.members(target.params), "arguments": clean})
+    )
 
 
 def concerns_answer(decision: Decision) -> bool:
@@ -38,10 +34,17 @@ def concerns_answer(decision: Decision) -> bool:
 
 def answer(decision: Decision, raw: bytes, tenant: str, mac: Mac) -> bytes:
     """A result, an error or the params of a notice as the agent may see it. Raises `Refused("rule_failed")`."""
-    rules = concerns(decision.redact, "result")
+    clean = _clean(decision, "result", raw, tenant, mac) if decision.redact else None
+    return raw if clean is None else clean
+
+
+def _clean(decision: Decision, phase: str, raw: bytes, tenant: str, mac: Mac) -> bytes | None:
+    """What the rules of a phase leave of a value; None where none of them redacts in it."""
+    rules = concerns(decision.redact, phase)
     if not rules:
-        return raw
+        return None
     try:
-        return redacted(rules, raw, lambda data: mac(tenant, data))[0]
+        return redacted(rules, raw, lambda data: mac(tenant, data))
     except CannotRedact:
-        raise Refused("rule_failed", "The answer cannot be searched for what a rule redacts.") from None
+        what = "arguments" if phase == "call" else "answer"
+        raise Refused("rule_failed", f"The {what} cannot be searched for what a rule redacts.") from None

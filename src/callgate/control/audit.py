@@ -38,8 +38,8 @@ _LOOK_SECONDS = 0.25
 Cursor = Annotated[str, msgspec.Meta(pattern=CURSOR_PATTERN)]
 Time = Annotated[str, msgspec.Meta(pattern=TIME_PATTERN, description="ISO 8601 in UTC, or a time back such as 30d")]
 Outcome = Literal[
-    "result", "tool_error", "rpc_error", "input_required", "refused", "cancelled", "upstream_failed", "abandoned",
-    "unknown", "open",
+    "result", "tool_error", "rpc_error", "task", "input_required", "withheld", "refused", "cancelled",
+    "upstream_failed", "abandoned", "unknown", "open",
 ]  # fmt: skip
 
 

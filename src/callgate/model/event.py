@@ -11,6 +11,7 @@ OUTCOMES = (
     "rpc_error",  # the upstream answered with a JSON-RPC error
     "task",  # the upstream works on it as a task; its requests go on with this one
     "input_required",  # this leg ended by asking the client for input
+    "withheld",  # the upstream answered, and a rule keeps the answer back
     "refused",  # a stage said no; `code` says which
     "cancelled",
     "upstream_failed",  # no usable answer; `code` says how

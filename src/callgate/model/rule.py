@@ -146,4 +146,6 @@ class Decision(msgspec.Struct, frozen=True):
     failed: bool = False  # denied because the rule could not be evaluated
     approvals: tuple[Rule, ...] = ()  # every rule that asks for one
     limits: tuple[Rule, ...] = ()  # every rule whose limit counts this call
+    results: tuple[Rule, ...] = ()  # every rule that looks at the answer
+    seen: str = ""  # what rules found in the arguments: classes and counts
     shadow: str = ""  # `effect:rule` that shadow rules would have made of it, where that differs

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable
 
 from callgate.model.caller import Caller
 from callgate.model.rule import EFFECTS, SHADOW, Match, Rule
+from callgate.policy.contents import looks_inside
 from callgate.policy.details import Detail, details
 from callgate.policy.expr import Condition, NoAnswer, condition
 from callgate.policy.facts import Facts
 from callgate.policy.globs import pattern
+from callgate.policy.phases import CALL, RESULT, phase
 
 Test = Callable[[Caller], bool]
 _RANK = {effect: rank for rank, effect in enumerate(EFFECTS)}
@@ -25,7 +27,7 @@ class Candidate:
     """A rule that matches a tool; whether it matches a caller is left to its tests, and the rest to its details and
     its condition."""
 
-    __slots__ = ("condition", "details", "rule", "tests", "unless", "unless_details")
+    __slots__ = ("calls", "condition", "details", "inside", "results", "rule", "tests", "unless", "unless_details")
 
     def __init__(
         self, rule: Rule, tests: tuple[Test, ...], unless: tuple[Test, ...] | None, condition: Condition | None = None
@@ -34,6 +36,12 @@ class Candidate:
         self.tests = tests
         self.unless = unless  # what the exception asks of a caller; None where it says nothing of this tool
         self.condition = condition
+        self.inside = looks_inside(rule)
+        when = phase(rule) if condition is not None or not rule.when else CALL
+        self.calls = when != RESULT  # judged before the upstream sees the call
+        self.results = when != CALL and (
+            self.inside or rule.effect != "redact" or when == RESULT
+        )  # and on the way back
         self.details = details(rule.match)
         self.unless_details: Detail | None = None
         if unless is not None and rule.match.unless is not None:
@@ -102,7 +110,12 @@ class CompiledRules:
 def _asks(rule: Rule) -> bool:
     """Whether a rule has to know more of a request than names."""
     matches = (rule.match, rule.match.unless)
-    return bool(rule.when) or any(one is not None and details(one) is not None for one in matches)
+    return (
+        bool(rule.when)
+        or looks_inside(rule)
+        or phase(rule) != CALL
+        or any(one is not None and details(one) is not None for one in matches)
+    )
 
 
 EMPTY = CompiledRules((), 0)

@@ -5,6 +5,7 @@ that cannot be carried out.
 """
 
 import re
+from collections import Counter
 
 import msgspec
 
@@ -12,10 +13,11 @@ from callgate.errors import Refused
 from callgate.model.caller import Caller
 from callgate.model.rule import EFFECTS, Decision, Rule
 from callgate.policy.compile import Candidate, CompiledRules
+from callgate.policy.contents import hold, told
 from callgate.policy.expr import Activation, Condition, NoAnswer, activation
 from callgate.policy.facts import Facts, values
 
-_CARRIED_OUT = frozenset({"deny", "require_approval", "redact", "allow"})
+_CARRIED_OUT = frozenset({"deny", "require_approval", "redact", "wrap", "record", "allow"})
 _ERRORS = (Refused, TypeError, ValueError, AttributeError, LookupError, RecursionError, re.error)
 
 
@@ -54,23 +56,48 @@ def _enforced(
         candidates = rules.matching(caller, upstream, tool, public)
     except _ERRORS:
         return Decision("deny", None, "", "The rules could not be evaluated.", rules.version, failed=True)
-    matched: list[Rule] = []
+    judged = _Judged()
     given = _Given(facts, caller, candidates)
     for candidate in candidates:
         rule = candidate.rule
         try:
-            if not candidate.holds(caller, facts) or not given.satisfy(candidate.condition):
-                continue
+            stop = judged.add(candidate, caller, given)
         except NoAnswer as why:
-            return _failed(rule, f"The rule “{rule.title}” could not be evaluated. {why}", rules.version)
+            return _failed(rule, f"The rule “{rule.title}” could not be evaluated. {why}", rules.version, judged.seen)
         except _ERRORS:
-            return _failed(rule, f"The rule “{rule.title}” could not be evaluated.", rules.version)
-        if rule.effect not in _CARRIED_OUT or (rule.effect == "redact" and rule.redact is None):
-            return _failed(rule, "This rule asks for what this gateway cannot do.", rules.version)
-        matched.append(rule)
-        if rule.effect == "deny" and rule.limit is None:
+            return _failed(rule, f"The rule “{rule.title}” could not be evaluated.", rules.version, judged.seen)
+        if stop:
             break
-    return _decision(matched, rules)
+    decision = _decision(judged.matched, rules)
+    if judged.results or judged.seen:
+        decision = msgspec.structs.replace(decision, results=tuple(judged.results), seen=told(judged.seen))
+    return decision
+
+
+class _Judged:
+    """What the rules say so far: those that match, those that look at the answer, and what was found."""
+
+    __slots__ = ("matched", "results", "seen")
+
+    def __init__(self) -> None:
+        self.matched: list[Rule] = []
+        self.results: list[Rule] = []
+        self.seen: Counter[str] = Counter()
+
+    def add(self, candidate: Candidate, caller: Caller, given: "_Given") -> bool:
+        """Judge one more rule; says whether no other one matters. Raises `NoAnswer`."""
+        rule = candidate.rule
+        if not candidate.holds(caller, given.facts):
+            return False
+        if candidate.results:
+            self.results.append(rule)
+        if not candidate.calls or not given.satisfy(candidate.condition) or not given.inside(candidate, self.seen):
+            return False
+        if rule.effect not in _CARRIED_OUT or (rule.effect == "redact" and rule.redact is None):
+            raise NoAnswer("It asks for what this gateway cannot do.")
+        if rule.effect != "record":
+            self.matched.append(rule)
+        return rule.effect == "deny" and rule.limit is None
 
 
 def _decision(matched: list[Rule], rules: CompiledRules) -> Decision:
@@ -92,10 +119,10 @@ def _decision(matched: list[Rule], rules: CompiledRules) -> Decision:
 class _Given:
     """The values of one decision, put together when the first condition asks."""
 
-    __slots__ = ("_activation", "_caller", "_candidates", "_facts")
+    __slots__ = ("_activation", "_caller", "_candidates", "facts")
 
     def __init__(self, facts: Facts | None, caller: Caller, candidates: tuple[Candidate, ...]) -> None:
-        self._facts = facts
+        self.facts = facts
         self._caller = caller
         self._candidates = candidates
         self._activation: Activation | None = None
@@ -104,16 +131,24 @@ class _Given:
         """Whether a condition holds. Raises `NoAnswer`."""
         if condition is None:
             return True
-        facts = self._facts
+        facts = self.facts
         if facts is None:
             raise NoAnswer("Nothing is known of the request.")
         if facts.arguments is None and condition.members:
             return False
         if self._activation is None:
-            conditions = (one.condition for one in self._candidates if one.condition is not None)
+            conditions = (one.condition for one in self._candidates if one.condition is not None and one.calls)
             self._activation = activation(values(facts, self._caller, tuple(conditions)))
         return condition.holds(self._activation)
 
+    def inside(self, candidate: Candidate, seen: Counter[str]) -> bool:
+        """Whether its conditions on what arguments hold do hold; what they find is counted. Raises `NoAnswer`."""
+        if not candidate.inside:
+            return True
+        if self.facts is None or self.facts.arguments is None:
+            return False  # nobody calls yet
+        return hold(candidate.rule, bytes(self.facts.arguments), seen, result=False)
 
-def _failed(rule: Rule, why: str, version: int) -> Decision:
-    return Decision("deny", rule.id, rule.title, why, version, failed=True)
+
+def _failed(rule: Rule, why: str, version: int, seen: Counter[str]) -> Decision:
+    return Decision("deny", rule.id, rule.title, why, version, failed=True, seen=told(seen))

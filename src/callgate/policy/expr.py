@@ -24,6 +24,7 @@ MAX_LENGTH = 4000  # characters of one condition
 _TEXTS = cel.Type.List(cel.Type.STRING)
 VARIABLES: dict[str, cel.Type] = {
     "args": cel.Type.DYN,
+    "result": cel.Type.DYN,
     "person.email": cel.Type.STRING,
     "person.roles": _TEXTS,
     "person.teams": _TEXTS,
@@ -57,12 +58,14 @@ class Condition:
     """A checked condition. `variables` holds those that it names, and `members` what it reads of `args`: `members.ALL`
     for anything, empty for nothing."""
 
-    __slots__ = ("_expression", "members", "text", "variables")
+    __slots__ = ("_expression", "members", "reads_result", "text", "variables")
 
     def __init__(self, text: str) -> None:
         self.text = text
         self._expression = _compiled(text)
-        self.members = members(self._expression.serialize(), "args")
+        tree = self._expression.serialize()
+        self.members = members(tree, "args")
+        self.reads_result = bool(members(tree, "result"))
         self.variables = frozenset(name for name in VARIABLES if name in text)  # at least those that it names
 
     def holds(self, given: Activation) -> bool:

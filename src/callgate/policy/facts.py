@@ -30,6 +30,7 @@ class Facts(msgspec.Struct, frozen=True):
     at: int
     arguments: bytes | msgspec.Raw | None
     address: str = ""  # that the request comes from, "" where that is not known
+    result: bytes | None = None  # raw JSON; None where there is no answer yet
 
 
 def values(facts: Facts, caller: Caller, conditions: Collection[Condition]) -> Values:
@@ -38,7 +39,9 @@ def values(facts: Facts, caller: Caller, conditions: Collection[Condition]) -> V
     Raises `NoAnswer`.
     """
     names = frozenset[str]().union(*(one.variables for one in conditions))
-    found = {name: _SAID[name](facts, caller) for name in names if name != "args"}
+    found = {name: _SAID[name](facts, caller) for name in names if name not in ("args", "result")}
+    if facts.result is not None and any(one.reads_result for one in conditions):
+        found["result"] = _readable(facts.result)
     wanted = frozenset[str]().union(*(one.members for one in conditions))
     if wanted and facts.arguments is not None:
         found["args"] = arguments(facts.arguments, wanted)
@@ -75,14 +78,21 @@ _SAID: dict[str, Callable[[Facts, Caller], object]] = {
 }
 
 
+def _readable(raw: bytes) -> object:
+    try:
+        return decoded(raw)
+    except (ValueError, RecursionError):
+        raise NoAnswer("The answer cannot be read, or holds the same member twice.") from None
+
+
 def arguments(raw: bytes | msgspec.Raw, wanted: frozenset[str]) -> dict[str, object]:
     """The wanted members of an object, those that it has. Raises `NoAnswer`."""
     try:
         members = jsonrpc.members(raw)
         if wanted is ALL or "*" in wanted or not _each_once(raw, members):
-            whole = _decoded(raw)
+            whole = decoded(raw)
             return whole if isinstance(whole, dict) else {}
-        return {name: _decoded(members[name]) for name in wanted if name in members}
+        return {name: decoded(members[name]) for name in wanted if name in members}
     except (ValueError, Refused, RecursionError):
         raise NoAnswer("The arguments cannot be read, or hold the same member twice.") from None
 
@@ -93,7 +103,8 @@ def _each_once(raw: bytes | msgspec.Raw, members: dict[str, msgspec.Raw]) -> boo
     return names + 2 * len(members) + 1 == len(bytes(raw))
 
 
-def _decoded(raw: bytes | msgspec.Raw) -> object:
+def decoded(raw: bytes | msgspec.Raw) -> object:
+    """JSON without a member given twice. Raises `ValueError`, `RecursionError`."""
     return json.loads(bytes(raw), object_pairs_hook=_object)
 
 

@@ -13,6 +13,7 @@ from callgate.model.rule import EFFECTS, LIMITS, MODES, PER, PHASES, Match, Rule
 from callgate.policy.details import TEXTS
 from callgate.policy.details import check as check_details
 from callgate.policy.expr import condition
+from callgate.policy.inside import check as check_inside
 
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 LISTS = ("upstream", "tool", "person", "role", "team", "agent", "client")
@@ -22,8 +23,6 @@ _MAX_OWNER = 200
 _MAX_QUORUM = 10
 _MAX_AMOUNT = 1e9
 _MAX_EXPIRES_S = 2_678_400.0
-_LATER_EFFECTS = ("wrap", "record")
-_LATER = ("phase", "args_schema", "dlp", "egress", "injection")
 
 
 def check(rule: Rule) -> Rule:
@@ -34,7 +33,6 @@ def check(rule: Rule) -> Rule:
         raise Refused("validation", f"Rule `{rule.id}`: `title` must hold 1 to 200 characters.")
     _check_choice(rule, "effect", EFFECTS)
     _check_choice(rule, "mode", MODES)
-    _check_exists(rule)
     if len(rule.description) > _MAX_DESCRIPTION or len(rule.owner) > _MAX_OWNER:
         raise Refused("validation", f"Rule `{rule.id}`: `description` holds 2000 characters at most, `owner` 200.")
     _check_match(rule.id, rule.match, "match")
@@ -42,6 +40,7 @@ def check(rule: Rule) -> Rule:
     _check_redact(rule)
     _check_approval(rule)
     _check_limit(rule)
+    check_inside(rule)
     return rule
 
 
@@ -88,14 +87,6 @@ def _check_choice(rule: Rule, name: str, known: tuple[str, ...]) -> None:
     given = getattr(rule, name)
     if given not in known:
         raise Refused("validation", f"Rule `{rule.id}`: `{name}` must be one of {', '.join(known)}; not `{given}`.")
-
-
-def _check_exists(rule: Rule) -> None:
-    """Refuse what is not carried out yet."""
-    later = [f"effect: {rule.effect}"] if rule.effect in _LATER_EFFECTS else []
-    later += [name for name in _LATER if getattr(rule, name)]
-    if later:
-        raise Refused("validation", f"Rule `{rule.id}`: `{later[0]}` comes with the policy gate.")
 
 
 def _check_redact(rule: Rule) -> None:

@@ -4,13 +4,16 @@ Every matching rule applies, one after the other; what one put in place, the nex
 cannot be read to its end raises `CannotRedact`, and then nothing of it goes on.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import lru_cache
 
-from callgate.dlp.engine import Match, TooMany
+import msgspec
+
+from callgate.dlp.engine import TooMany
 from callgate.dlp.redact import Mac, Redaction
 from callgate.dlp.walk import TooDeep, redacted_json
 from callgate.errors import Refused
-from callgate.model.rule import Rule
+from callgate.model.rule import Redact, Rule
 
 
 class CannotRedact(Exception):
@@ -22,23 +25,22 @@ def concerns(rules: Iterable[Rule], phase: str) -> tuple[Rule, ...]:
     return tuple(rule for rule in rules if rule.redact is not None and rule.redact.phase in (phase, "both"))
 
 
-def redacted(rules: Iterable[Rule], raw: bytes, mac: Mac) -> tuple[bytes, tuple[Match, ...]]:
+def redacted(rules: Iterable[Rule], raw: bytes, mac: Mac) -> bytes:
     """Raw JSON with everything replaced that these rules name. Raises `CannotRedact`."""
-    done: list[Match] = []
     for rule in rules:
+        if rule.redact is None:
+            raise CannotRedact
+        how = msgspec.structs.replace(_redaction(rule.redact), mac=mac)
         try:
-            raw, found = redacted_json(raw, _redaction(rule, mac))
+            raw, _ = redacted_json(raw, how)
         except (TooMany, TooDeep, ValueError, RecursionError, Refused):
             raise CannotRedact from None
-        done += found
-    return raw, tuple(done)
+    return raw
 
 
-def _redaction(rule: Rule, mac: Callable[[bytes], bytes]) -> Redaction:
-    spec = rule.redact
-    if spec is None:
-        raise CannotRedact
+@lru_cache(maxsize=1024)
+def _redaction(spec: Redact) -> Redaction:
     return Redaction(
         spec.action, frozenset(spec.detectors), frozenset(spec.kinds), frozenset(map(str.lower, spec.members)),
-        frozenset(map(str.lower, spec.allowed)), mac,
+        frozenset(map(str.lower, spec.allowed)),
     )  # fmt: skip

@@ -20,6 +20,11 @@ from callgate.scanner.tables import Rule, tables
 from callgate.scanner.views import views
 
 MOST = 100
+# classes that mean the same in an answer as in a definition
+ORDERS = frozenset(
+    {"instruction_override", "hidden_instructions", "concealment", "conversation_exfiltration", "approval_bypass",
+     "credential_exfiltration", "privilege_claim", "encoded_payload", "persistence"}
+)  # fmt: skip
 _NAMES = frozenset({"name", "param_name"})
 _TEXTS = frozenset({"title", "description", "param_text", "example", "default", "const", "enum", "other", "annotation"})
 _APART = str.maketrans("_-", "  ")
@@ -55,6 +60,12 @@ def scan(kind: str, raw: bytes, *, second_opinion: bool = False) -> tuple[Findin
         findings.extend(model_findings(seen.leaves))
     findings.extend(_joined(seen.leaves, findings))
     return tuple(sorted(_strongest(findings), key=_order)[:MOST])
+
+
+def scan_text(text: str) -> tuple[Finding, ...]:
+    """The findings of one text that a tool answered, the worst first: what would be an order to an agent anywhere."""
+    found = _strongest(_leaf(Leaf("", "result", text)))
+    return tuple(sorted((one for one in found if one.cls in ORDERS), key=_order)[:MOST])
 
 
 def _leaf(leaf: Leaf) -> list[Finding]:
