@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bench import memory, targets
+from bench import memory, rules, targets
 from bench.machine import sync_us
 from bench.measure import Pace, Series, rounds
 from bench.targets import Setup
@@ -192,6 +192,17 @@ def held(bench: Bench) -> None:
         bench.fact(name, value)
 
 
+def decisions(bench: Bench) -> None:
+    """What rules cost a call: the decision alone, in this process."""
+    found = rules.measured()
+    for name in ("hundred", "conditions", "others"):
+        bench.fact(f"rules.{name}_us", found[name] - found["none"])
+    bench.fact("rules.none_us", found["none"])
+    still = rules.stands_still()
+    bench.fact("rules.idle_ms", still["idle"])
+    bench.fact("rules.judged_ms", still["judged"])
+
+
 PARTS: dict[str, Callable[[Bench], None]] = {
     "modern": modern,
     "delay": delay,
@@ -199,5 +210,6 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "postgresql": postgresql,
     "peers": peers,
     "growth": growth,
+    "rules": decisions,
     "memory": held,
 }

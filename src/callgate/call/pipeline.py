@@ -50,9 +50,10 @@ from callgate.model.approval import CANCELLED
 from callgate.model.rule import Rule
 from callgate.policy.compile import CompiledRules
 from callgate.policy.results import Verdict
-from callgate.upstreams.exchange import Answered, Failed, Notice
+from callgate.upstreams.exchange import Answered, Ended, Failed, Notice
 from callgate.wire import eras, jsonrpc
 
+HEAVY = 64 * 1024  # bytes from which a look into a value would hold other calls up
 NEW, RECORDING, CLOSING, DONE = "new", "recording", "closing", "done"
 
 
@@ -90,6 +91,13 @@ class Call(Parking, Limiting, Asking, Gathering):
     def killed_by(self, kills: CompiledRules) -> bool:
         """Whether one of these kill switches names it."""
         return self._target is not None and rules.decide(kills, self.request, self._target).effect == "deny"
+
+    def heavy(self, event: object = None) -> bool:
+        """Whether the next step looks through so much that it belongs off the event loop: into large arguments at the
+        start, or into a large answer."""
+        if event is None:
+            return self.request.size > HEAVY and self._snapshot.rules.conditional
+        return self._gathers and (isinstance(event, Ended) or (isinstance(event, Answered) and len(event.raw) > HEAVY))
 
     @property
     def sent(self) -> bool:
@@ -253,7 +261,7 @@ class Call(Parking, Limiting, Asking, Gathering):
         kind = inspect.result_outcome(event.raw)
         if kind == "input_required":
             return self._input_required(event.raw)
-        event = msgspec.structs.replace(event, raw=self._shown(event.raw))
+        whole, event = event.raw, msgspec.structs.replace(event, raw=self._shown(event.raw))
         if kind == "task" or tasks.asked_for(self.request):
             own = tasks.created(self.request, self._snapshot.states.get(self._target.upstream.id), event.raw, kind)
             if own is not None:
@@ -261,8 +269,9 @@ class Call(Parking, Limiting, Asking, Gathering):
         charges = self._charges(event.raw)
         try:
             raw = self._judged(event.raw, self._decision.results)
+            raw = redact.fitted(self._target, whole, raw)
         except Refused as refused:
-            return (*charges, *self._fail(refused))
+            return (*charges, *self._withhold(refused))
         value = links.rewritten(self._snapshot, self.request, self._target.upstream, raw)
         doubts = inspect.doubts(self.request, self._target, event.raw) if kind == "tool_error" else ()
         return (*doubts, *charges, *self._close(kind, Finish("result", value)))
@@ -327,9 +336,13 @@ class Call(Parking, Limiting, Asking, Gathering):
             return (*self._record_start(), *self._close("refused", Refuse(refused), refused.code))
         last = Abort(refused) if self._begun else Refuse(refused)
         if self._verdict is not None and self._verdict.effect == "deny":
-            return self._close("withheld", last, refused.code)
+            return self._withhold(refused)
         stop = (CancelUpstream(),) if self.phase == FORWARDED else ()
         return (*stop, *self._close("upstream_failed", last, refused.code))
+
+    def _withhold(self, refused: Refused) -> Effects:
+        """End a call whose answer the agent does not get: the upstream has done what was asked."""
+        return self._close("withheld", Refuse(refused), refused.code)
 
     def _close(self, outcome: str, last: Finish | Refuse | Abort, code: str = "") -> Effects:
         self.phase = CLOSING

@@ -10,6 +10,7 @@ from callgate.call.model import Target
 from callgate.call.record import Mac
 from callgate.errors import Refused
 from callgate.model.rule import Decision
+from callgate.policy.fit import fitted as fit
 from callgate.policy.redact import CannotRedact, concerns, redacted
 from callgate.wire import jsonrpc
 
@@ -48,3 +49,8 @@ def _clean(decision: Decision, phase: str, raw: bytes, tenant: str, mac: Mac) ->
     except CannotRedact:
         what = "arguments" if phase == "call" else "answer"
         raise Refused("rule_failed", f"The {what} cannot be searched for what a rule redacts.") from None
+
+
+def fitted(target: Target, before: bytes, after: bytes) -> bytes:
+    """A redacted result that still is what its tool promises. Raises `Refused("result_withheld")`."""
+    return after if target.definition is None else fit(target.definition.offered, before, after)

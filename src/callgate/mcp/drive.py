@@ -1,6 +1,7 @@
 """The ordinary edge's driver: runs one call's machine against the recorder, the upstreams and the client's reply.
 
-Effects are done in order; events come from one inbox. Exchange events are taken only as fast as the client reads
+Effects are done in order; events come from one inbox. The machine takes one step at a time, so a step that looks
+through a large value takes it in a thread. Exchange events are taken only as fast as the client reads
 (back-pressure). Fail closed: an intent that is not durable within 5 s ends in a refusal.
 """
 
@@ -68,7 +69,8 @@ class Drive:
     async def run(self) -> None:
         """Drive the machine to its end. The exchange and every helper task are given back."""
         try:
-            await self._do_all(self._call.start())
+            heavy = self._call.heavy()
+            await self._do_all(await asyncio.to_thread(self._call.start) if heavy else self._call.start())
             await self._run_on()
         finally:
             await self._clean_up()
@@ -94,7 +96,9 @@ class Drive:
 
     async def _run_on(self) -> None:
         while self._call.phase != DONE:
-            await self._do_all(self._call.on(await self._next()))
+            event = await self._next()
+            heavy = self._call.heavy(event)
+            await self._do_all(await asyncio.to_thread(self._call.on, event) if heavy else self._call.on(event))
 
     async def _next(self) -> object:
         while not self._inbox:

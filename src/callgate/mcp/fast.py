@@ -66,6 +66,8 @@ class Lane:
             posted, caller, endpoint, self.context.settings.durability, level, _address(door, given, self.context)
         )
         call = Call(request, snapshot, self.context.place)
+        if call.heavy():
+            return False
         effects = call.start()  # nothing has happened yet: a call that is not for this path is begun again elsewhere
         conversation = self._warm(call, request)
         if conversation is None:
@@ -142,6 +144,8 @@ class FastCall:
 
     def post(self, event: object) -> None:
         """An event for the machine; once the ordinary driver has taken over, it is the driver's."""
+        if self._drive is None and self._call.heavy(event):
+            self._hand_over(())
         if self._drive is not None:
             self._drive.post(event)
         else:

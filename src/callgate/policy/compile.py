@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 from callgate.model.caller import Caller
 from callgate.model.rule import EFFECTS, SHADOW, Match, Rule
+from callgate.policy.combine import carried_out, combined
 from callgate.policy.contents import looks_inside
 from callgate.policy.details import Detail, details
 from callgate.policy.expr import Condition, NoAnswer, condition
@@ -19,7 +20,7 @@ from callgate.policy.phases import CALL, RESULT, phase
 
 Test = Callable[[Caller], bool]
 _RANK = {effect: rank for rank, effect in enumerate(EFFECTS)}
-_MAX_INDEX = 20_000  # tools, and pairs of a tool and a caller
+_MAX_INDEX = 20_000  # tools, and as many pairs of a tool and a caller
 _SPECIAL = re.compile(r"[*?\[]")  # what makes a text a pattern
 
 
@@ -47,6 +48,13 @@ class Candidate:
         if unless is not None and rule.match.unless is not None:
             self.unless_details = details(rule.match.unless)
 
+    @property
+    def settled(self) -> bool:
+        """Whether nothing of a call can change what it says."""
+        if self.details is not None or self.unless_details is not None or not carried_out(self.rule):
+            return False
+        return not self.calls or (self.condition is None and not self.inside)
+
     def matches(self, caller: Caller) -> bool:
         """Whether the rule may apply to this caller: its exception does not, or is left to details."""
         for test in self.tests:
@@ -68,10 +76,37 @@ class Candidate:
         return not (self.unless_details is not None and self._excepted(caller) and self.unless_details(facts))
 
 
+class Settled:
+    """What the rules say of a tool and a caller before anything is known of a call.
+
+    `decision` is what the rules without conditions say; where `open` holds others, they are judged for each call and
+    put together with `matched`.
+    """
+
+    __slots__ = ("decision", "matched", "open")
+
+    def __init__(self, candidates: Iterable[Candidate], version: int, default: str) -> None:
+        matched: list[Rule] = []
+        results: list[Rule] = []
+        waiting: list[Candidate] = []
+        for one in candidates:
+            if not one.settled:
+                waiting.append(one)
+                continue
+            if one.results:
+                results.append(one.rule)
+            if one.calls:
+                matched.append(one.rule)
+        self.matched = tuple(matched)
+        self.decision = combined(matched, version, default, tuple(results))
+        # a deny that asks nothing is the end of it
+        self.open = () if self.decision.effect == "deny" and self.decision.rule is not None else tuple(waiting)
+
+
 class CompiledRules:
     """One version of a tenant's rules."""
 
-    __slots__ = ("_index", "conditional", "default", "rules", "shadowed", "version")
+    __slots__ = ("_index", "_settled", "conditional", "default", "rules", "shadowed", "version")
 
     def __init__(
         self, rules: tuple[Rule, ...], version: int, default: str = "allow", shadowed: "CompiledRules | None" = None
@@ -82,6 +117,7 @@ class CompiledRules:
         self.shadowed = shadowed  # the set as it would be if its shadow rules were enforced; None where it has none
         self.conditional = any(_asks(rule) for rule in (shadowed.rules if shadowed is not None else rules))
         self._index: dict[tuple[object, ...], tuple[Candidate, ...]] = {}
+        self._settled: dict[tuple[object, ...], Settled] = {}
 
     def candidates(self, upstream: str, tool: str, public: str) -> tuple[Candidate, ...]:
         """The rules that may apply to a tool, strictest first."""
@@ -92,12 +128,18 @@ class CompiledRules:
         return found
 
     def matching(self, caller: Caller, upstream: str, tool: str, public: str) -> tuple[Candidate, ...]:
-        """The rules that apply to a tool and a caller but for their conditions, strictest first."""
+        """The rules that apply to a tool and a caller but for what they ask of a call, strictest first."""
+        return tuple(one for one in self.candidates(upstream, tool, public) if one.matches(caller))
+
+    def settled(self, caller: Caller, upstream: str, tool: str, public: str) -> Settled:
+        """What can be said of a tool and a caller once and for all."""
         key = (upstream, tool, public, caller.email, caller.roles, caller.teams, caller.agent, caller.client)
-        found = self._index.get(key)
+        found = self._settled.get(key)
         if found is None:
-            candidates = self.candidates(upstream, tool, public)
-            found = self._keep(key, tuple(one for one in candidates if one.matches(caller)))
+            if len(self._settled) >= _MAX_INDEX:
+                self._settled.clear()
+            matching = self.matching(caller, upstream, tool, public)
+            found = self._settled[key] = Settled(matching, self.version, self.default)
         return found
 
     def _keep(self, key: tuple[object, ...], found: tuple[Candidate, ...]) -> tuple[Candidate, ...]:

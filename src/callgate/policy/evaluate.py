@@ -11,13 +11,13 @@ import msgspec
 
 from callgate.errors import Refused
 from callgate.model.caller import Caller
-from callgate.model.rule import EFFECTS, Decision, Rule
-from callgate.policy.compile import Candidate, CompiledRules
+from callgate.model.rule import Decision, Rule
+from callgate.policy.combine import carried_out, combined
+from callgate.policy.compile import Candidate, CompiledRules, Settled
 from callgate.policy.contents import hold, told
 from callgate.policy.expr import Activation, Condition, NoAnswer, activation
 from callgate.policy.facts import Facts, values
 
-_CARRIED_OUT = frozenset({"deny", "require_approval", "redact", "wrap", "record", "allow"})
 _ERRORS = (Refused, TypeError, ValueError, AttributeError, LookupError, RecursionError, re.error)
 
 
@@ -53,12 +53,14 @@ def _enforced(
     unless a rule denies: one that fails beside a weaker effect must not go unseen.
     """
     try:
-        candidates = rules.matching(caller, upstream, tool, public)
+        settled = rules.settled(caller, upstream, tool, public)
     except _ERRORS:
         return Decision("deny", None, "", "The rules could not be evaluated.", rules.version, failed=True)
-    judged = _Judged()
-    given = _Given(facts, caller, candidates)
-    for candidate in candidates:
+    if not settled.open:
+        return settled.decision
+    judged = _Judged(settled)
+    given = _Given(facts, caller, settled.open)
+    for candidate in settled.open:
         rule = candidate.rule
         try:
             stop = judged.add(candidate, caller, given)
@@ -68,10 +70,8 @@ def _enforced(
             return _failed(rule, f"The rule “{rule.title}” could not be evaluated.", rules.version, judged.seen)
         if stop:
             break
-    decision = _decision(judged.matched, rules)
-    if judged.results or judged.seen:
-        decision = msgspec.structs.replace(decision, results=tuple(judged.results), seen=told(judged.seen))
-    return decision
+    decision = combined(judged.matched, rules.version, rules.default, tuple(judged.results))
+    return msgspec.structs.replace(decision, seen=told(judged.seen)) if judged.seen else decision
 
 
 class _Judged:
@@ -79,9 +79,9 @@ class _Judged:
 
     __slots__ = ("matched", "results", "seen")
 
-    def __init__(self) -> None:
-        self.matched: list[Rule] = []
-        self.results: list[Rule] = []
+    def __init__(self, settled: Settled) -> None:
+        self.matched = list(settled.matched)
+        self.results = list(settled.decision.results)
         self.seen: Counter[str] = Counter()
 
     def add(self, candidate: Candidate, caller: Caller, given: "_Given") -> bool:
@@ -93,27 +93,10 @@ class _Judged:
             self.results.append(rule)
         if not candidate.calls or not given.satisfy(candidate.condition) or not given.inside(candidate, self.seen):
             return False
-        if rule.effect not in _CARRIED_OUT or (rule.effect == "redact" and rule.redact is None):
+        if not carried_out(rule):
             raise NoAnswer("It asks for what this gateway cannot do.")
-        if rule.effect != "record":
-            self.matched.append(rule)
+        self.matched.append(rule)
         return rule.effect == "deny" and rule.limit is None
-
-
-def _decision(matched: list[Rule], rules: CompiledRules) -> Decision:
-    """What rules that match say together. One with a limit says nothing until the limit is reached (call/limiting)."""
-    limits = tuple(rule for rule in matched if rule.limit is not None)
-    if limits:
-        matched = [rule for rule in matched if rule.limit is None]
-    if not matched:
-        return Decision(rules.default, ruleset=rules.version, limits=limits)
-    named = min(matched, key=lambda rule: EFFECTS.index(rule.effect))
-    return Decision(
-        named.effect, named.id, named.title, named.message, rules.version,
-        redact=tuple(rule for rule in matched if rule.effect == "redact"),
-        approvals=tuple(rule for rule in matched if rule.effect == "require_approval"),
-        limits=limits,
-    )  # fmt: skip
 
 
 class _Given:

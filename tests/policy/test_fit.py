@@ -1,0 +1,98 @@
+"""What is redacted stays what the tool promises: whatever the schema asks of it, and its text copy with it."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from callgate.dlp.redact import Redaction
+from callgate.dlp.walk import redacted_json
+from callgate.errors import Refused
+from callgate.policy.fit import fitted
+from callgate.policy.schemas import valid
+
+SECRET = "ana@acme.test"
+
+
+def offered(field: dict[str, Any]) -> bytes:
+    schema = {"type": "object", "required": ["who"], "properties": {"who": field, "n": {"type": "integer"}}}
+    return json.dumps({"name": "t", "outputSchema": schema}).encode()
+
+
+def result(value: Any) -> bytes:
+    content = {"who": value, "n": 9007199254740993}
+    return json.dumps(
+        {"content": [{"type": "text", "text": json.dumps(content)}], "structuredContent": content}
+    ).encode()
+
+
+def shown(field: dict[str, Any], value: Any) -> Any:
+    """After redaction of the member `who`."""
+    before = result(value)
+    after, _ = redacted_json(before, Redaction(members=frozenset({"who"})))
+    found = json.loads(fitted(offered(field), before, after))
+    assert json.loads(found["content"][0]["text"]) == found["structuredContent"]
+    schema = json.dumps(json.loads(offered(field))["outputSchema"]).encode()
+    assert valid(schema, found["structuredContent"])
+    assert found["structuredContent"]["n"] == 9007199254740993
+    return found["structuredContent"]["who"]
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"type": "string"},
+        {"type": "string", "format": "email"},
+        {"type": "string", "maxLength": 13},
+        {"type": "string", "minLength": 13, "maxLength": 13},
+        {"type": "string", "pattern": "^[a-z@.]+$"},
+        {"type": ["string", "null"], "pattern": "^ana@acme.test$"},
+        {"enum": [SECRET, "other"]},
+    ],
+)
+def test_a_text_is_replaced_by_one_that_fits(field: dict[str, Any]) -> None:
+    value = shown(field, SECRET)
+    if "enum" not in field:
+        assert value != SECRET
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ({"type": "string", "format": "uri"}, "https://acme.test/ana"),
+        ({"type": "string", "format": "date-time"}, "2026-11-23T10:00:00Z"),
+        ({"type": "string", "format": "uuid"}, "123e4567-e89b-12d3-a456-426614174000"),
+        ({"type": "string", "format": "ipv4"}, "10.1.2.3"),
+        ({"type": "integer", "minimum": 1000}, 4711),
+        ({"type": "object", "properties": {"id": {"type": "string", "pattern": "^[0-9]{4}$"}}}, {"id": "4711"}),
+        ({"type": "array", "items": {"type": "string", "format": "email"}}, [SECRET, SECRET]),
+    ],
+)
+def test_other_formats_types_and_nested_places(field: dict[str, Any], value: Any) -> None:
+    assert shown(field, value) != value
+
+
+@pytest.mark.parametrize("field", [{"const": SECRET}, {"type": "string", "pattern": "^ana@acme.test$"}])
+def test_what_cannot_be_made_to_fit_is_withheld(field: dict[str, Any]) -> None:
+    with pytest.raises(Refused) as caught:
+        shown(field, SECRET)
+    assert caught.value.code == "result_withheld"
+
+
+def test_what_was_not_valid_before_is_not_our_business() -> None:
+    before = result(7)
+    after, _ = redacted_json(before, Redaction(members=frozenset({"who"})))
+    assert fitted(offered({"type": "string"}), before, after) == after
+    assert fitted(b'{"name":"t"}', before, after) == after
+    assert fitted(b'{"name":"t","outputSchema":{"$ref":"https://x.example/"}}', before, after) == after
+
+
+@given(st.text(min_size=1, max_size=30), st.sampled_from(["email", "uri", "date", "hostname", "uuid", ""]))
+def test_whatever_stood_there_is_gone(value: str, form: str) -> None:
+    field: dict[str, Any] = {"type": "string", **({"format": form} if form else {})}
+    marked = f"canary{value}canary"
+    before = result(marked)
+    after, _ = redacted_json(before, Redaction(members=frozenset({"who"})))
+    assert marked not in json.dumps(json.loads(fitted(offered(field), before, after)))
