@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from callgate import __version__, ids
+from callgate.approvals.kept import Kept
 from callgate.approvals.notifying import Channels, Notifier
 from callgate.approvals.requests import Approvals
 from callgate.audit.opening import open_recorder
@@ -160,7 +161,7 @@ async def _parts(settings: Settings, stack: AsyncExitStack, url: str | None) -> 
     services = Services(
         settings=settings, replica=replica, url=url, db=db, fleet=fleet, tokens=tokens, recorder=recorder,
         envelope=envelope, upstreams=upstreams, discovery=discovery, scans=scans, judge=judge, approvals=approvals,
-        stopping=asyncio.Event(),
+        kept=Kept(db, envelope), stopping=asyncio.Event(),
     )  # fmt: skip
     return Parts(services, mail, secrets, notifier)
 
@@ -273,6 +274,7 @@ async def _mcp(stack: AsyncExitStack, parts: Parts) -> MCPContext:
         credentials=parts.secrets,
         approvals=services.approvals,
         counters=counters,
+        kept=services.kept,
         place=Place(
             services.replica,
             lambda tenant, data: envelope.mac(tenant, "call", data),

@@ -8,7 +8,7 @@ import asyncio
 from callgate.audit import abandoned
 from callgate.errors import Refused
 from callgate.fleet.sync import Fleet
-from callgate.store import idempotency, leases, limits, notes
+from callgate.store import idempotency, kept, leases, limits, notes
 from callgate.store.engine import Database
 from callgate.telemetry.logs import get_logger
 from callgate.upstreams.scans import Scans
@@ -28,6 +28,7 @@ async def keep_house(db: Database, fleet: Fleet, scans: Scans) -> None:
                 await idempotency.prune(unit)
                 await notes.prune(unit)
                 await limits.prune(unit)
+                await kept.prune(unit)
             await rescan(db, fleet, scans)
         except Refused as refused:
             _log.warning("housekeeping failed", code=refused.code)

@@ -241,3 +241,29 @@ def test_a_preview_is_what_the_person_finds(lab: Lab) -> None:
 def test_a_bad_draft_is_refused_with_its_place(lab: Lab, content: dict[str, Any], place: str) -> None:
     with pytest.raises(Refused, match=place):
         lab.draft("bad", **content)
+
+
+def test_a_blocked_call_is_judged_again_with_what_it_brought(lab: Lab) -> None:
+    operator = lab.gateway.operator
+    force = rule("no-force", "refund_*", when="has(args.force) && args.force == 'canary-force'")
+    operator.post("/rules", force)
+    assert lab.call(REFUND, order_id="A-1001", force="canary-force") == "denied_by_rule"
+    blocked = operator.get("/audit/events", limit=500)["items"][-1]["id"]
+    with refused("not_found"):
+        operator.post("/policies/retest", {"call": blocked})
+    operator.patch("/options", {"keep_arguments_s": 3600})
+    assert lab.call(REFUND, order_id="A-1001", force="canary-force") == "denied_by_rule"
+    events = [one for one in operator.get("/audit/events", limit=500)["items"] if one["code"] == "denied_by_rule"]
+    blocked = events[-1]["id"]
+    now = operator.post("/policies/retest", {"call": blocked})
+    assert (now["before"], now["before_rule"], now["decision"]) == ("deny", "no-force", "deny")
+    lab.draft("softer", rules=[{**force, "when": "has(args.force) && args.force == 'other'"}])
+    assert operator.post("/policies/retest", {"call": blocked, "draft": "softer"})["decision"] == "allow"
+    assert "canary-force" not in str(now)
+    files = [path.read_bytes() for path in lab.gateway.settings.data_dir.rglob("*") if path.is_file()]
+    rules = str(operator.get("/rules")).encode()
+    assert b"canary-force" in rules  # the rule itself names it; no file but the store of rules does
+    assert sum(one.count(b'"force": "canary-force"') + one.count(b'"force":"canary-force"') for one in files) == 0
+    operator.patch("/options", {"keep_arguments_s": 0})
+    with refused("not_found"):
+        operator.post("/policies/retest", {"call": blocked})

@@ -151,6 +151,13 @@ class Charge(msgspec.Struct, frozen=True):
     amount: int
 
 
+class KeepArguments(msgspec.Struct, frozen=True):
+    """Keep the arguments of a call that rules stopped, sealed, for so many seconds."""
+
+    arguments: bytes
+    seconds: float
+
+
 class KeepAlive(msgspec.Struct, frozen=True):
     """Show the client that the gateway lives, without a message."""
 
@@ -219,7 +226,7 @@ class Doubt(msgspec.Struct, frozen=True):
 Effect = (
     RecordIntent | RecordOutcome | Forward | Resume | NoteTask | Relay | AskClient | AnswerUpstream | Suspend | Write
     | Finish | Refuse | Abort | CancelUpstream | Doubt | FileApproval | AwaitApproval | ClaimApproval | ReleaseApproval
-    | KeepAlive | TakeLimits | Charge
+    | KeepAlive | TakeLimits | Charge | KeepArguments
 )  # fmt: skip
 Effects = tuple[Effect, ...]
 

@@ -29,6 +29,7 @@ from callgate.call.model import (
     Finish,
     HoldOver,
     KeepAlive,
+    KeepArguments,
     Refuse,
     Relay,
     ReleaseApproval,
@@ -89,6 +90,13 @@ class Parking:
         assert self._target is not None  # noqa: S101  resolved before anything is decided
         self.phase = FILING
         return (FileApproval(park.ask(self.request, self._target, self._decision, self._place.mac)),)
+
+    def _kept(self) -> Effects:
+        """The arguments of a call that rules stop, where the tenant chose to keep them for another look."""
+        seconds, decision = self._snapshot.keep_arguments_s, self._decision
+        if not seconds or decision.rule is None or decision.effect not in ("deny", "require_approval"):
+            return ()
+        return (KeepArguments(bytes(self.request.params.get("arguments") or b"{}"), seconds),)
 
     def _filed(self, event: Filed) -> Effects:
         if self.phase != FILING:

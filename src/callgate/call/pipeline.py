@@ -163,7 +163,7 @@ class Call(Parking, Limiting, Asking, Gathering):
         if self._approval is not None:
             event = msgspec.structs.replace(event, approval=self._approval.id, args_hash=self._approval.args_hash)
         self.phase, self._on_record = RECORDING, True
-        return (RecordIntent(event),)
+        return (RecordIntent(event), *self._kept())
 
     def _continue_earlier_leg(self) -> None:
         """A modern retry: check the sealed state and put the upstream's own one in its place."""

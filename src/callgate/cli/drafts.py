@@ -70,6 +70,12 @@ class PreviewOptions:
     draft: Annotated[str | None, typer.Option("--draft", metavar="NAME", help=_TRIED)] = None
 
 
+@dataclass(frozen=True, slots=True)
+class RetestOptions:
+    call: Annotated[str, typer.Argument(metavar="CALL", help="Id of a blocked call, as the audit shows it.")]
+    draft: Annotated[str | None, typer.Option("--draft", metavar="NAME", help=_TRIED)] = None
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to `callgate policies`."""
     command(app, "versions", NoOptions)(versions)
@@ -83,6 +89,7 @@ def register(app: typer.Typer) -> None:
     command(app, "test", TryOptions)(test)
     command(app, "simulate", SimulateOptions)(simulate)
     command(app, "preview", PreviewOptions)(preview)
+    command(app, "retest", RetestOptions)(retest)
 
 
 def versions(session: Session, _options: NoOptions) -> None:
@@ -215,6 +222,17 @@ def preview(session: Session, options: PreviewOptions) -> None:
     found = session.client.post("/policies/preview", {key: one for key, one in body.items() if one is not None})
     columns = ("tool", "listed", "decision", "rule", "depends")
     session.show(found, lambda: table(found, columns, "There are no tools."))
+
+
+def retest(session: Session, options: RetestOptions) -> None:
+    """Judge a blocked call again with the arguments that it had. Nothing is sent."""
+    found = session.client.post("/policies/retest", {"call": options.call, **_tried(options.draft)})
+
+    def human() -> None:
+        say(f"It was {found['before']} by {found['before_rule'] or 'default'}.")
+        say(f"It would be {found['decision']} by {found['rule'] or 'default'}. {found['message']}".rstrip())
+
+    session.show(found, human)
 
 
 def _tried(name: str | None) -> dict[str, Any]:

@@ -99,6 +99,7 @@ TABLE: Mapping[Route, Need] = MappingProxyType(
         ("POST", "/policies/drafts/{name}/publish"): Need("policies.publish", ADMINS),
         ("POST", "/policies/test"): Need("policies.test", LOOKERS),
         ("POST", "/policies/simulate"): Need("policies.simulate", LOOKERS),
+        ("POST", "/policies/retest"): Need("policies.retest", REVIEWERS),
         ("POST", "/policies/preview"): Need("policies.preview", LOOKERS),
         ("GET", "/policies/lint"): Need("policies.lint", LOOKERS),
         ("POST", "/policies/explain"): Need("policies.explain", LOOKERS),

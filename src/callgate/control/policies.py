@@ -7,19 +7,20 @@ from typing import Any
 import msgspec
 
 from callgate import clock
-from callgate.control.fields import Email, PublicName, Slug, Text
+from callgate.control.fields import CallId, Email, PublicName, Slug, Text
 from callgate.control.operations import Asked, Nothing, Operation
 from callgate.control.publishing import compiled
 from callgate.control.reconcile import everything
-from callgate.control.trying import caller_of, person_of, tool_of
+from callgate.control.trying import caller_of, person_of, replayed, tool_of
 from callgate.control.views import clean
+from callgate.errors import Refused
 from callgate.model.definition import Definition
 from callgate.model.upstream import Upstream
 from callgate.policy.explain import Verdict, explain
 from callgate.policy.facts import Facts
 from callgate.policy.lint import Inventory, lint
 from callgate.policy.trial import decided
-from callgate.store import agents, people, rulesets
+from callgate.store import agents, audit, people, rulesets
 from callgate.wire import jsonrpc
 
 
@@ -87,6 +88,51 @@ async def explained(asked: Asked[Nothing, Question]) -> Explanation:
     )  # fmt: skip
 
 
+class Retest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A recorded call that rules blocked or parked. `draft`: null for the rules in force."""
+
+    call: CallId
+    draft: Slug | None = None
+
+
+class Retested(msgspec.Struct, frozen=True):
+    """What was decided then, and what would be decided now with the same arguments. Nothing is sent."""
+
+    call: str
+    before: str | None
+    before_rule: str | None
+    decision: str
+    rule: str | None
+    message: str
+    rules: list[VerdictView]
+
+
+async def retested(asked: Asked[Nothing, Retest]) -> Retested:
+    body, view = asked.body, asked.services.fleet.view(asked.tenant)
+    given = await asked.services.kept.get(asked.tenant, body.call)
+    if given is None:
+        raise Refused(
+            "not_found",
+            "No arguments are kept of this call: it was not blocked by a rule, its time is over, or nothing is kept "
+            "(`callgate options set --keep-arguments 7d`).",
+        )
+    await asked.services.recorder.flush()
+    async with asked.services.db.unit(asked.tenant, write=False) as unit:
+        entry = next(iter(await audit.by_ids(unit, [body.call])), None)
+        person = None if entry is None else await people.get(unit, entry.person or "")
+        rules, every = view.rules, tuple(view.raw_rules.values())
+        if body.draft is not None:
+            content = (await rulesets.draft(unit, body.draft)).content
+            rules, every = compiled(content, 0), content.rules
+    found = None if entry is None or person is None else replayed(view, {person.id: person})(entry)
+    if entry is None or found is None:
+        raise Refused("not_found", "The person, the tool or the server of this call is gone.")
+    caller, facts = found[0], msgspec.structs.replace(found[1], arguments=given)
+    decision = decided(rules, caller, facts)
+    verdicts = [_view(one) for one in explain(every, caller, facts)]
+    return Retested(body.call, entry.decision, entry.rule, decision.effect, decision.rule, decision.message, verdicts)
+
+
 class OddityView(msgspec.Struct, frozen=True):
     """One oddity: `kind` is `matches_nothing`, `swallowed`, `shadowed`, `redundant`, `contradictory`, `may_fail` or
     `unreadable`; `other` is another rule that it is about, too."""
@@ -132,6 +178,7 @@ def _named(upstreams: Mapping[str, Upstream], tool: Definition) -> tuple[str, st
 
 OPERATIONS = (
     Operation("GET", "/policies/lint", "What is odd about the rules.", linted, Linted),
+    Operation("POST", "/policies/retest", "Judge a blocked call again.", retested, Retested, body=Retest),
     Operation(
         "POST", "/policies/explain", "Why the rules decide a call as they do.", explained, Explanation, body=Question
     ),

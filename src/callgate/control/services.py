@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
+from callgate.approvals.kept import Kept
 from callgate.approvals.requests import Approvals
 from callgate.audit.writer import Recorder
 from callgate.credentials.envelope import Envelope
@@ -35,6 +36,7 @@ class Services:
     scans: Scans
     judge: Judge | None
     approvals: Approvals
+    kept: Kept
     stopping: asyncio.Event
 
     async def seen(self, tenant: str) -> None:

@@ -36,6 +36,7 @@ class Snapshot:
     rules: CompiledRules = EMPTY
     kills: CompiledRules = EMPTY  # the kill switches among them
     agents: Mapping[str, Agent] = field(default_factory=dict)
+    keep_arguments_s: float = 0.0  # for how long the arguments of blocked calls are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Delta:
     rules: tuple[Rule, ...] = ()
     gone_rules: tuple[str, ...] = ()
     default_effect: str | None = None  # None = as it was
+    keep_arguments_s: float | None = None  # likewise
     agents: tuple[Agent, ...] = ()
     gone_agents: tuple[str, ...] = ()
 
@@ -76,6 +78,8 @@ def apply(snapshot: Snapshot, delta: Delta) -> Snapshot:
         kills = compile_rules(filter(is_switch, raw.values()), version)
         rules = compile_rules(raw.values(), version, default)
         snapshot = replace(snapshot, raw_rules=raw, rules=rules, kills=kills)
+    if delta.keep_arguments_s is not None:
+        snapshot = replace(snapshot, keep_arguments_s=delta.keep_arguments_s)
     if delta.agents or delta.gone_agents:
         snapshot = _agents(snapshot, delta)
     return snapshot

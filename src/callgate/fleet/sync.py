@@ -180,6 +180,7 @@ async def _read(unit: Unit, since: Mapping[str, int]) -> Delta:
     seen = await states.changed_since(unit, since.get("states", 0)) if moved("states") else ((), ())
     defs = await definitions.changed_since(unit, since.get("definitions", 0)) if moved("definitions") else ((), ())
     own_rules = await rules.changed_since(unit, since.get("rules", 0)) if moved("rules") else ((), ())
+    chosen = await options.get(unit) if moved("rules") or moved("options") else None
     profiles = await agents.changed_since(unit, since.get("agents", 0)) if moved("agents") else ((), ())
     return Delta(
         revisions=MappingProxyType(now),
@@ -190,7 +191,8 @@ async def _read(unit: Unit, since: Mapping[str, int]) -> Delta:
         gone_definitions=defs[1],
         rules=own_rules[0],
         gone_rules=own_rules[1],
-        default_effect=(await options.get(unit)).default_effect if moved("rules") else None,
+        default_effect=chosen.default_effect if chosen is not None else None,
+        keep_arguments_s=chosen.keep_arguments_s if chosen is not None else None,
         agents=profiles[0],
         gone_agents=profiles[1],
     )

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from callgate.approvals.kept import Kept
 from callgate.approvals.requests import Approvals
 from callgate.audit.writer import Recorder
 from callgate.call.admit import Slots
@@ -43,6 +44,7 @@ class MCPContext:
     credentials: Credentials
     approvals: Approvals
     counters: Counters
+    kept: Kept
     place: Place
     mail: Mail
     slots: Slots

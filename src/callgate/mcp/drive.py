@@ -206,6 +206,10 @@ class Drive:
                 if one.kind != "concurrency" and one.amount:
                     await self._context.counters.charge(request.caller.tenant, one, -one.amount)
 
+    async def _keep_arguments(self, effect: m.KeepArguments) -> None:
+        request = self._call.request
+        await self._context.kept.put(request.caller.tenant, request.id, effect.arguments, effect.seconds)
+
     async def _keep_alive(self, _: m.KeepAlive) -> None:
         await self._reply.keep_alive()
 
@@ -351,6 +355,7 @@ class Drive:
         m.ReleaseApproval: _release,
         m.TakeLimits: _take_limits,
         m.Charge: _charge,
+        m.KeepArguments: _keep_arguments,
         m.KeepAlive: _keep_alive,
         m.Forward: _forward,
         m.Resume: _resume,

@@ -1,7 +1,8 @@
 """Keeping what was redacted valid under the tool's output schema, since clients reject what is not. Pure.
 
 A placeholder can break a `format`, a `pattern`, a length or an `enum`. Then a stand-in that says nothing and fits is
-put in its place. Text copies of structured content stay its copies. Fail closed: what cannot be made to fit is withheld.
+put in its place. Text copies of structured content stay its copies.
+Fail closed: what cannot be made to fit is withheld.
 """
 
 import copy

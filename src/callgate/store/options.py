@@ -7,6 +7,8 @@ from callgate.store.policy_schema import options
 from callgate.store.unit import Unit
 from callgate.store.upsert import insert_or
 
+AGGREGATE = "options"
+
 
 class Options(msgspec.Struct, frozen=True):
     """`two_person_review`: a definition is trusted only when two different people approved the same hash."""
@@ -23,7 +25,8 @@ async def get(unit: Unit) -> Options:
 
 
 async def put(unit: Unit, chosen: Options) -> None:
-    """Write them."""
+    """Write them (aggregate "options")."""
+    await unit.bump(AGGREGATE)
     values = msgspec.structs.asdict(chosen)
     statement = insert_or(unit.postgresql, options).values(tenant=unit.tenant, **values)
     await unit.execute(statement.on_conflict_do_update(index_elements=[options.c.tenant], set_=values))

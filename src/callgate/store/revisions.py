@@ -6,7 +6,7 @@ from callgate.store import rows
 from callgate.store.schema import revisions
 from callgate.store.unit import Unit
 
-AGGREGATES = ("upstreams", "states", "definitions", "rules", "agents", "identity", "notices")
+AGGREGATES = ("upstreams", "states", "definitions", "rules", "agents", "identity", "notices", "options")
 
 
 async def of_tenant(unit: Unit) -> dict[str, int]:
