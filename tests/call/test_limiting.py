@@ -153,3 +153,26 @@ def test_a_key_says_nothing() -> None:
     machine = call(known=snapshot(rules=(limited(per=("person",)),)))
     assert json.dumps(ANA.person) not in gate(machine).takes[0].key
     assert limit.takes((Rule("r", "T", "deny"),), request(), machine.target, mac) == ()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("terms", "says"),
+    [
+        ({"kind": "concurrency", "most": 3}, "allows 3 of these calls at once"),
+        ({"kind": "cost", "most": 2.5, "window_s": 60}, "allows 2.5 of costs in 60 s"),
+    ],
+)
+def test_each_kind_of_limit_says_what_it_allows(terms: dict[str, Any], says: str) -> None:
+    assert says in limit.reached(limited(**terms), 3).sentence
+    own = msgspec.structs.replace(limited(**terms), message="Wait for the evening.")
+    assert limit.reached(own, 3).sentence == "Wait for the evening."
+    assert "no more of these calls" in limit.reached(Rule("r", "T", "deny"), 3).sentence
+    assert limit.cost(Rule("r", "T", "deny"), b"{}") == 0
+
+
+def test_a_limit_of_a_task_is_no_second_call() -> None:
+    machine = call(known=snapshot(rules=(limited(),)))
+    take = gate(machine)
+    machine.on(m.LimitsTaken(take.takes))
+    assert machine.on(m.LimitReached("few", 1)) == ()
+    assert machine.on(m.LimitsTaken(take.takes)) == ()

@@ -269,3 +269,43 @@ def test_an_approval_is_good_for_nothing_else(other: m.Request) -> None:
     assert isinstance(mine, m.FileApproval)
     assert isinstance(theirs, m.FileApproval)
     assert mine.ask.bound != theirs.ask.bound
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        m.Filed(approval(call(known=RULED).start()[0].ask)),  # type: ignore[union-attr]
+        m.Claimed(True),
+        m.StillWaiting(1),
+        m.HoldOver(),
+        m.CannotGoOn(Refused("internal")),
+    ],
+    ids=lambda event: type(event).__name__,
+)
+def test_what_comes_too_late_or_too_early_changes_nothing(event: object) -> None:
+    machine = call()
+    machine.start()
+    assert machine.on(event) == ()
+    machine.on(m.IntentDurable())
+    assert machine.on(event) == ()
+    assert machine.phase == "forwarded"
+
+
+def test_an_approval_that_was_withdrawn_is_asked_for_anew() -> None:
+    machine = call(known=RULED)
+    found, _ = filed(machine)
+    assert kinds(machine.on(decided(found, "cancelled"))) == ["FileApproval"]
+
+
+def test_a_cancel_before_it_is_filed_is_on_record() -> None:
+    machine = call(known=RULED)
+    machine.start()
+    assert kinds(machine.on(m.Cancelled())) == ["RecordIntent", "RecordOutcome"]
+
+
+def test_a_gateway_that_gives_up_leaves_no_parked_call_open_on_the_record() -> None:
+    machine = call(known=RULED)
+    filed(machine)
+    left = machine.given_up()
+    assert left is not None
+    assert left.event.outcome == "unknown"

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from callgate.errors import Refused
-from callgate.model.rule import Approval, Match, Redact, Rule
+from callgate.model.rule import Approval, Limit, Match, Redact, Rule
 from callgate.policy.model import check
 
 
@@ -88,3 +88,29 @@ def test_an_exception_holds_no_exception_and_is_not_empty() -> None:
         check(Rule("r", "T", "deny", Match(unless=Match(team=("a",), unless=Match(team=("b",))))))
     with pytest.raises(Refused, match="swallow"):
         check(Rule("r", "T", "deny", Match(unless=Match())))
+
+
+@pytest.mark.parametrize(
+    ("effect", "limit", "says"),
+    [
+        ("allow", Limit("rate", 1), "`limit` goes with"),
+        ("redact", Limit("rate", 1), "belong together"),
+        ("deny", Limit("often", 1), "`limit.kind` must be one of rate, concurrency, cost"),
+        ("deny", Limit("rate", -1), "`limit.most` and `limit.cost` are 0 to"),
+        ("deny", Limit("cost", 1, cost=-0.5), "`limit.most` and `limit.cost` are 0 to"),
+        ("deny", Limit("rate", float("nan")), "`limit.most` and `limit.cost` are 0 to"),
+        ("deny", Limit("rate", float("inf")), "`limit.most` and `limit.cost` are 0 to"),
+        ("deny", Limit("rate", 1, window_s=0), "`limit.window_s` is 1 to"),
+        ("deny", Limit("rate", 1, per=("house",)), "`limit.per` counts by"),
+        ("deny", Limit("rate", 1, field="a"), "belong to `kind: cost`"),
+        ("deny", Limit("concurrency", 1, cost=2), "belong to `kind: cost`"),
+    ],
+)
+def test_a_limit_that_cannot_be_counted_is_refused(effect: str, limit: Limit, says: str) -> None:
+    with pytest.raises(Refused, match=says):
+        check(Rule("r", "T", effect, limit=limit))
+
+
+def test_an_unknown_mode_is_refused() -> None:
+    with pytest.raises(Refused, match="`mode` must be one of enforce, shadow; not `maybe`"):
+        check(Rule("r", "T", "deny", mode="maybe"))
