@@ -120,8 +120,8 @@ class _Given:
         if facts.arguments is None and condition.members:
             return False
         if self._activation is None:
-            conditions = (one.condition for one in self._candidates if one.condition is not None and one.calls)
-            self._activation = activation(values(facts, self._caller, tuple(conditions)))
+            asked = tuple([one.condition for one in self._candidates if one.condition is not None and one.calls])
+            self._activation = activation(values(facts, self._caller, asked))
         return condition.holds(self._activation)
 
     def inside(self, candidate: Candidate, seen: Counter[str]) -> bool:

@@ -5,9 +5,10 @@ Fail closed: arguments that cannot be read, or that hold a member twice (each re
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
@@ -33,18 +34,33 @@ class Facts(msgspec.Struct, frozen=True):
     result: bytes | None = None  # raw JSON; None where there is no answer yet
 
 
-def values(facts: Facts, caller: Caller, conditions: Collection[Condition]) -> Values:
+class Wanted(NamedTuple):
+    """What conditions read: variables but `args` and `result`, members of `args`, and whether of `result`."""
+
+    names: tuple[str, ...]
+    members: frozenset[str]
+    result: bool
+
+
+@lru_cache(maxsize=8192)
+def wanted(conditions: tuple[Condition, ...]) -> Wanted:
+    """What these conditions read together."""
+    names = frozenset[str]().union(*(one.variables for one in conditions)) - {"args", "result"}
+    members = frozenset[str]().union(*(one.members for one in conditions))
+    return Wanted(tuple(sorted(names)), members, any(one.reads_result for one in conditions))
+
+
+def values(facts: Facts, caller: Caller, conditions: tuple[Condition, ...]) -> Values:
     """A value for every variable that these conditions name; of `args` the members that they read.
 
     Raises `NoAnswer`.
     """
-    names = frozenset[str]().union(*(one.variables for one in conditions))
-    found = {name: _SAID[name](facts, caller) for name in names if name not in ("args", "result")}
-    if facts.result is not None and any(one.reads_result for one in conditions):
+    asked = wanted(conditions)
+    found = {name: _SAID[name](facts, caller) for name in asked.names}
+    if facts.result is not None and asked.result:
         found["result"] = _readable(facts.result)
-    wanted = frozenset[str]().union(*(one.members for one in conditions))
-    if wanted and facts.arguments is not None:
-        found["args"] = arguments(facts.arguments, wanted)
+    if asked.members and facts.arguments is not None:
+        found["args"] = arguments(facts.arguments, asked.members)
     return found
 
 
@@ -85,14 +101,14 @@ def _readable(raw: bytes) -> object:
         raise NoAnswer("The answer cannot be read, or holds the same member twice.") from None
 
 
-def arguments(raw: bytes | msgspec.Raw, wanted: frozenset[str]) -> dict[str, object]:
+def arguments(raw: bytes | msgspec.Raw, names: frozenset[str]) -> dict[str, object]:
     """The wanted members of an object, those that it has. Raises `NoAnswer`."""
     try:
         members = jsonrpc.members(raw)
-        if wanted is ALL or "*" in wanted or not _each_once(raw, members):
+        if names is ALL or "*" in names or not _each_once(raw, members):
             whole = decoded(raw)
             return whole if isinstance(whole, dict) else {}
-        return {name: decoded(members[name]) for name in wanted if name in members}
+        return {name: decoded(members[name]) for name in names if name in members}
     except (ValueError, Refused, RecursionError):
         raise NoAnswer("The arguments cannot be read, or hold the same member twice.") from None
 
