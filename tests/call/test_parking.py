@@ -11,7 +11,7 @@ from callgate.call.pipeline import DONE, Call
 from callgate.errors import Refused
 from callgate.model.approval import Approval, Ask
 from callgate.model.definition import DRIFT_DETECTED
-from callgate.model.rule import Match, Rule
+from callgate.model.rule import Limit, Match, Rule
 from callgate.upstreams.exchange import Answered
 from callgate.wire import eras
 from tests.call.world import ANA, FILES, READ, call, definition, kinds, request, snapshot
@@ -309,3 +309,34 @@ def test_a_gateway_that_gives_up_leaves_no_parked_call_open_on_the_record() -> N
     left = machine.given_up()
     assert left is not None
     assert left.event.outcome == "unknown"
+
+
+def test_an_approved_call_goes_on_in_legs_once_each_and_is_counted_once() -> None:
+    rules = (RULE, Rule("few", "Few", "deny", limit=Limit("rate", 5)))
+    known = snapshot(rules=rules)
+    machine = call(known=known)
+    (file,) = machine.start()
+    assert isinstance(file, m.FileApproval)
+    machine.on(m.Filed(approval(file.ask, "approved")))
+    (take,) = machine.on(m.IntentDurable())
+    assert isinstance(take, m.TakeLimits)
+    machine.on(m.LimitsTaken(take.takes))
+    machine.on(m.Claimed(True))
+    machine.on(Answered("result", b'{"resultType":"input_required","inputRequests":{},"requestState":"theirs"}'))
+    (last,) = machine.on(m.OutcomeDurable())
+    assert isinstance(last, m.Finish)
+    params = {"requestState": json.loads(last.raw)["requestState"], "inputResponses": {}}
+
+    def leg() -> Call:
+        """The same state, brought once more."""
+        found = call(request(params=params), known)
+        assert kinds(found.start()) == ["RecordIntent"]
+        (claim,) = found.on(m.IntentDurable())
+        assert isinstance(claim, m.ClaimLeg)
+        return found
+
+    first, again = leg(), leg()
+    (forward,) = first.on(m.Claimed(True))
+    assert isinstance(forward, m.Forward)
+    assert json.loads(forward.target.params)["requestState"] == "theirs"
+    assert kinds(again.on(m.Claimed(False))) == ["FileApproval"]

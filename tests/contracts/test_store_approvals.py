@@ -7,7 +7,7 @@ import pytest
 
 from callgate.errors import Refused
 from callgate.model.approval import Ask, Need, Terms, Vote
-from callgate.store import approvals
+from callgate.store import approvals, notes
 from callgate.store.engine import Database
 
 NEED = Need("ask", 1, "Ask first")
@@ -140,3 +140,11 @@ async def test_escalation_widens_who_may_answer(db: Database) -> None:
         (marked,) = await approvals.escalate(unit, await unit.now() + 1)
     assert marked.escalated
     assert (await give(db, "apr_1", vote("per_m", teams=("leads",)))).state == "approved"
+
+
+async def test_a_leg_goes_on_once(db: Database) -> None:
+    async def first() -> bool:
+        async with db.unit("default") as unit:
+            return await notes.put_first(unit, "approved legs", "cal_1", b"", 60.0)
+
+    assert sorted(await asyncio.gather(*(first() for _ in range(5)))) == [False] * 4 + [True]

@@ -14,11 +14,12 @@ from typing import Protocol
 from callgate import ids
 from callgate.errors import Refused
 from callgate.model.approval import Approval, Ask
-from callgate.store import approvals
+from callgate.store import approvals, notes
 from callgate.store.engine import Database
 
 PURPOSE = "approval"
 _LOOK_SECONDS = 2.0
+_LEG_SECONDS = 3600.0  # longer than the state of a leg can be brought
 
 
 class Vault(Protocol):
@@ -88,6 +89,11 @@ class Approvals:
         """Whether this call may be made with it: true for one call. Raises `Refused("store_unavailable")`."""
         async with self._db.unit(tenant) as unit:
             return await approvals.claim(unit, approval_id)
+
+    async def claim_leg(self, tenant: str, call: str) -> bool:
+        """Whether an approved call may go on from this leg: true once. Raises `Refused("store_unavailable")`."""
+        async with self._db.unit(tenant) as unit:
+            return await notes.put_first(unit, "approved legs", call, b"", _LEG_SECONDS)
 
     async def release(self, tenant: str, approval_id: str, state: str) -> None:
         """It is not needed any more; failing is no harm, it expires."""

@@ -45,6 +45,9 @@ class Limiting:
 
     if TYPE_CHECKING:
 
+        @property
+        def _continues(self) -> bool: ...
+
         def _file(self) -> Effects: ...
 
         def _go_on(self) -> Effects: ...
@@ -68,7 +71,7 @@ class Limiting:
 
     def _limits_due(self) -> Effects:
         """Take what this call needs of the limits, once; nothing where it needs none."""
-        if self._takes is not None or not self._decision.limits:
+        if self._takes is not None or not self._decision.limits or self._continues:
             return ()
         assert self._target is not None  # noqa: S101  resolved before anything is decided
         self.phase = LIMITING

@@ -131,6 +131,12 @@ class ClaimApproval(msgspec.Struct, frozen=True):
     approval: Approval
 
 
+class ClaimLeg(msgspec.Struct, frozen=True):
+    """Go on with an approved call from the leg of this call id, once; `Claimed` or `CannotGoOn` follows."""
+
+    call: str
+
+
 class ReleaseApproval(msgspec.Struct, frozen=True):
     """The call needs its approval no longer: it ends as `cancelled` or `void`."""
 
@@ -226,7 +232,7 @@ class Doubt(msgspec.Struct, frozen=True):
 Effect = (
     RecordIntent | RecordOutcome | Forward | Resume | NoteTask | Relay | AskClient | AnswerUpstream | Suspend | Write
     | Finish | Refuse | Abort | CancelUpstream | Doubt | FileApproval | AwaitApproval | ClaimApproval | ReleaseApproval
-    | KeepAlive | TakeLimits | Charge | KeepArguments
+    | KeepAlive | TakeLimits | Charge | KeepArguments | ClaimLeg
 )  # fmt: skip
 Effects = tuple[Effect, ...]
 

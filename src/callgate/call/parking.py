@@ -22,6 +22,7 @@ from callgate.call.model import (
     CannotGoOn,
     ClaimApproval,
     Claimed,
+    ClaimLeg,
     Decided,
     Effects,
     FileApproval,
@@ -56,12 +57,14 @@ class Parking:
     _snapshot: Snapshot
     _place: Place
     _target: Target | None
+    _waiting: Waiting | None
     _decision: Decision
 
     def __init__(self) -> None:
         self._approval: Approval | None = None
         self._awaited = ""  # id of the approval that the driver watches
         self._granted = False  # by an approval that this call, or an earlier leg of it, has used
+        self._leg_claimed = False
         self._on_record = False
         self._leg = 0
 
@@ -84,6 +87,20 @@ class Parking:
     @property
     def _needs_approval(self) -> bool:
         return bool(self._decision.approvals) and not self._granted
+
+    @property
+    def _continues(self) -> bool:
+        """Whether this is a later leg of a call that the upstream has heard of."""
+        before = self._waiting
+        return before is not None and (before.upstream_state is not None or before.exchange is not None)
+
+    def _leg_due(self) -> Effects:
+        """An approval is good for one call, so each leg of an approved one goes on once: whoever brings its state again
+        needs another approval."""
+        if not (self._granted and self._continues and self._waiting is not None) or self._leg_claimed:
+            return ()
+        self.phase = CLAIMING
+        return (ClaimLeg(self._waiting.call),)
 
     def _file(self) -> Effects:
         """Ask for the approval that the rules want now."""
@@ -145,7 +162,7 @@ class Parking:
     def _claimed(self, event: Claimed) -> Effects:
         if self.phase != CLAIMING:
             return ()
-        self._granted = event.ok
+        self._granted = self._leg_claimed = event.ok
         return self._send() if event.ok else self._file()
 
     def _still_waiting(self, event: StillWaiting) -> Effects:

@@ -197,7 +197,7 @@ class Call(Parking, Limiting, Asking, Gathering):
         """The next gate on the way to the upstream: an approval, the limits, or nothing more."""
         if self._approval is not None and self._needs_approval:
             return self._parked(self._approval)
-        return self._limits_due() or self._send()
+        return self._leg_due() or self._limits_due() or self._send()
 
     def _send(self) -> Effects:
         """Send it. The first moment at which the upstream hears of the call."""

@@ -179,6 +179,9 @@ class Drive:
     async def _claim(self, effect: m.ClaimApproval) -> None:
         await self._held.claim(effect)
 
+    async def _claim_leg(self, effect: m.ClaimLeg) -> None:
+        await self._held.claim_leg(effect)
+
     async def _release(self, effect: m.ReleaseApproval) -> None:
         await self._held.release(effect)
 
@@ -352,6 +355,7 @@ class Drive:
         m.FileApproval: _file,
         m.AwaitApproval: _await,
         m.ClaimApproval: _claim,
+        m.ClaimLeg: _claim_leg,
         m.ReleaseApproval: _release,
         m.TakeLimits: _take_limits,
         m.Charge: _charge,

@@ -44,6 +44,12 @@ class Hold:
         except Refused as refused:
             self._post(m.CannotGoOn(refused))
 
+    async def claim_leg(self, effect: m.ClaimLeg) -> None:
+        try:
+            self._post(m.Claimed(await self._context.approvals.claim_leg(self._request.caller.tenant, effect.call)))
+        except Refused as refused:
+            self._post(m.CannotGoOn(refused))
+
     async def release(self, effect: m.ReleaseApproval) -> None:
         await self._context.approvals.release(effect.approval.tenant, effect.approval.id, effect.state)
 

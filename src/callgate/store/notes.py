@@ -16,6 +16,13 @@ async def put(unit: Unit, session: str, key: str, value: bytes, lifetime: float)
     await unit.execute(statement.on_conflict_do_update(index_elements=index, set_=values))
 
 
+async def put_first(unit: Unit, session: str, key: str, value: bytes, lifetime: float) -> bool:
+    """Keep a value where there is none yet; whether it was the first."""
+    values = {"tenant": unit.tenant, "session": session, "key": key, "value": value, "expires": clock.now() + lifetime}
+    statement = insert_or(unit.postgresql, notes).values(**values).on_conflict_do_nothing()
+    return (await unit.execute(statement)).rowcount == 1
+
+
 async def all_of(unit: Unit, session: str) -> dict[str, bytes]:
     """Key → value of one session."""
     statement = select(notes.c.key, notes.c.value).where(
