@@ -158,7 +158,7 @@ def _content(path: Path) -> dict[str, Any]:
 
 def _file(content: dict[str, Any]) -> str:
     """As a file that `policies draft NAME -f FILE` takes."""
-    value = {"rules": content["rules"], "tests": content["tests"]}
+    value: dict[str, Any] = {name: [{"id": one["id"], **one} for one in content[name]] for name in ("rules", "tests")}
     if content["default"] != "allow":
         value["options"] = {"default_effect": content["default"]}
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip("\n")

@@ -124,4 +124,6 @@ def _changes(changes: list[dict[str, Any]], none: str) -> None:
 def export(session: Session, _options: NoOptions) -> None:
     """Print the configuration as a governance file, with full hashes."""
     document = session.client.get("/governance/export")
+    if "rules" in document:
+        document["rules"] = [{"id": rule["id"], **rule} for rule in document["rules"]]
     session.show(document, lambda: say(yaml.safe_dump(document, sort_keys=False, allow_unicode=True).rstrip("\n")))

@@ -160,6 +160,7 @@ async def linted(asked: Asked[Nothing, None]) -> Linted:
             frozenset(one.email for one in everybody),
             frozenset(team for one in everybody for team in one.teams),
             frozenset([one.name for one in await everything(agents.page, unit)]),
+            frozenset(label for one in view.upstreams.values() for label in one.labels),
         )
     found = await asyncio.to_thread(lint, view.rules.rules, there)
     views = [OddityView(one.rule, one.kind, clean(one.sentence), one.other) for one in found]

@@ -5,6 +5,7 @@ redacted once more. Fail closed: what cannot be told apart is replaced whole.
 """
 
 from collections.abc import Callable, Collection
+from typing import Any
 
 import msgspec
 
@@ -15,6 +16,7 @@ NAMED = "named_member"  # stands for a detector where the name of a member says 
 _SHOWN = 4  # characters that `partial` leaves
 _HASH = 16  # hexadecimal digits
 Mac = Callable[[bytes], bytes]
+Path = Any  # a compiled pattern of google-re2, which has no types
 
 
 class Redaction(msgspec.Struct, frozen=True):
@@ -30,6 +32,7 @@ class Redaction(msgspec.Struct, frozen=True):
     kinds: frozenset[str] = frozenset()
     members: frozenset[str] = frozenset()
     allowed: frozenset[str] = frozenset()
+    paths: tuple[Path, ...] = ()  # of places that are replaced whole (dlp/paths.py)
     mac: Mac | None = None
 
     def wants(self, match: Match, value: str) -> bool:
@@ -41,7 +44,7 @@ class Redaction(msgspec.Struct, frozen=True):
 
     def _names(self, match: Match) -> bool:
         if not (self.detectors or self.kinds):
-            return not self.members
+            return not (self.members or self.paths)
         return match.detector in self.detectors or match.kind in self.kinds
 
     def instead(self, match: Match, value: str) -> str:

@@ -1,7 +1,8 @@
 """Values within JSON: every string, every member name and every long number, each at its JSON Pointer (RFC 6901). Pure.
 
 A string is read with the name of its member before it, since `"password": "…"` tells what the value alone does not. A
-string that holds JSON with escapes, or text in base64, is read decoded too: what is found in there is the whole string.
+string that holds JSON is read as JSON; one that holds JSON with escapes or text in base64 is read decoded too, and what
+is found in there is the whole string, or the stretch of base64.
 Fail closed: what is deeper than MAX_DEPTH raises `TooDeep`.
 """
 
@@ -10,10 +11,12 @@ import binascii
 import json
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 
 from callgate.dlp.engine import Match, matches
+from callgate.dlp.paths import escaped
 from callgate.dlp.redact import NAMED, Redaction, replaced
 from callgate.errors import Refused
 from callgate.wire import jsonrpc
@@ -24,6 +27,7 @@ _BASE64_MOST = 64 * 1024  # characters
 _URL_SAFE = str.maketrans("-_", "+/")
 _NAME_MOST = 60
 _WHOLE = Match(NAMED, "personal", 0, 0)  # a number or a truth value
+_STRUCTURED = "/structuredContent"
 _ENCODE = msgspec.json.encode
 
 
@@ -54,66 +58,102 @@ def found_in(value: object, path: str = "", depth: int = 0, name: str = "") -> I
             yield from found_in(item, f"{path}/{at}", depth + 1, name)
     elif isinstance(value, dict):
         for key, item in value.items():
-            place = f"{path}/{key.replace('~', '~0').replace('/', '~1')}"
+            place = f"{path}/{escaped(key)}"
             yield from (Located(place, one, key=True) for one in matches(key))
             yield from found_in(item, place, depth + 1, key)
 
 
-def redacted_json(raw: bytes, how: Redaction) -> tuple[bytes, tuple[Match, ...]]:
+def redacted_json(raw: bytes, how: Redaction, root: str = "") -> tuple[bytes, tuple[Match, ...]]:
     """A JSON value with what was found replaced, as raw JSON; all else keeps its spelling, numbers too.
 
     A number that is replaced becomes 0 and a truth value false, so that types stay. Of a member that is given twice
-    the last one is left. Raises `TooDeep`, `engine.TooMany`, `ValueError` or `Refused` for what is no JSON.
+    the last one is left. `root` is the JSON Pointer of the value. Raises `TooDeep`, `engine.TooMany`, `ValueError` or
+    `Refused` for what is no JSON.
     """
-    done: list[Match] = []
-    return _redacted(raw, how, done, 0, "", named=False), tuple(done)
+    walk = _Walk(how)
+    return walk.value(raw, _Place(root)), tuple(walk.done)
 
 
-def _redacted(raw: bytes, how: Redaction, done: list[Match], depth: int, name: str, *, named: bool) -> bytes:
-    if depth > MAX_DEPTH:
-        raise TooDeep
-    begins = raw.lstrip()[:1]
-    if begins == b"{":
+class _Place(NamedTuple):
+    """Where a walk is. `named` says that all of it is to be replaced, since a member or a path says so."""
+
+    path: str = ""
+    depth: int = 0
+    name: str = ""
+    named: bool = False
+
+
+class _Walk:
+    """One walk over raw JSON; `done` is what it has replaced."""
+
+    def __init__(self, how: Redaction) -> None:
+        self._how = how
+        self.done: list[Match] = []
+
+    def value(self, raw: bytes, at: _Place) -> bytes:
+        """A value with its values replaced."""
+        if at.depth > MAX_DEPTH:
+            raise TooDeep
+        begins = raw.lstrip()[:1]
+        if begins == b"{":
+            return self._object(raw, at)
+        if begins == b"[":
+            items = enumerate(jsonrpc.elements(raw))
+            return _ENCODE(
+                [msgspec.Raw(self.value(bytes(item), self._below(at, str(n), at.name))) for n, item in items]
+            )
+        if begins == b'"':
+            return self._string(raw, at)
+        if begins in (b"t", b"f", b"n"):
+            self.done += [_WHOLE] * (at.named and begins == b"t")
+            return b"false" if at.named and begins == b"t" else raw
+        found = (_WHOLE,) if at.named else tuple(matches(raw.decode()))
+        wanted = [one for one in found if self._how.wants(one, raw.decode())]
+        self.done += wanted
+        return b"0" if wanted else raw
+
+    def _object(self, raw: bytes, at: _Place) -> bytes:
         members: dict[str, bytes] = {}
         for key, value in jsonrpc.members(raw).items():
-            shown, of_key = replaced(key, matches(key), how)
-            done += of_key
-            below = named or key.lower() in how.members
-            members[shown] = _redacted(bytes(value), how, done, depth + 1, key, named=below)
+            shown, of_key = replaced(key, matches(key), self._how)
+            self.done += of_key
+            members[shown] = self.value(bytes(value), self._below(at, key, key))
         return jsonrpc.joined(members)
-    if begins == b"[":
-        items = jsonrpc.elements(raw)
-        return _ENCODE([msgspec.Raw(_redacted(bytes(i), how, done, depth + 1, name, named=named)) for i in items])
-    if begins == b'"':
-        return _redacted_string(raw, how, done, name, named=named)
-    if begins in (b"t", b"f", b"n"):
-        done += [_WHOLE] * (named and begins == b"t")
-        return b"false" if named and begins == b"t" else raw
-    found = (_WHOLE,) if named else tuple(matches(raw.decode()))
-    wanted = [one for one in found if how.wants(one, raw.decode())]
-    done += wanted
-    return b"0" if wanted else raw
 
+    def _below(self, at: _Place, key: str, name: str) -> _Place:
+        named = at.named or (name == key and key.lower() in self._how.members)
+        if not self._how.paths:
+            return _Place("", at.depth + 1, name, named)
+        path = f"{at.path}/{escaped(key)}"
+        return _Place(path, at.depth + 1, name, named or any(one.fullmatch(path) for one in self._how.paths))
 
-def _redacted_string(raw: bytes, how: Redaction, done: list[Match], name: str, *, named: bool) -> bytes:
-    text = json.loads(raw)  # takes halves of surrogate pairs, too
-    if named:
-        found: tuple[Match, ...] = (Match(NAMED, "personal", 0, len(text)),) if text else ()
-    elif text[:1] in ("{", "[") and len(text) > 1:
-        try:
-            inner, within = redacted_json(text.encode("utf-8", "surrogatepass"), how)
-        except (ValueError, RecursionError, Refused):
-            found = _of_text(text, name)
+    def _string(self, raw: bytes, at: _Place) -> bytes:
+        text = json.loads(raw)  # takes halves of surrogate pairs, too
+        if at.named:
+            found: tuple[Match, ...] = (Match(NAMED, "personal", 0, len(text)),) if text else ()
         else:
-            done += within
-            if within:
-                return json.dumps(inner.decode("utf-8", "surrogatepass")).encode()
-            found = _of_text(text, name)  # a member given twice can hold something, too
-    else:
-        found = _of_text(text, name)
-    shown, wanted = replaced(text, found, how)
-    done += wanted
-    return json.dumps(shown).encode() if wanted else raw
+            inner = self._nested(text)
+            if inner is not None:
+                return json.dumps(inner).encode()
+            found = _of_text(text, at.name)
+        shown, wanted = replaced(text, found, self._how)
+        self.done += wanted
+        return json.dumps(shown).encode() if wanted else raw
+
+    def _nested(self, text: str) -> str | None:
+        """A text that is JSON itself, with its values replaced; None where it is none, or nothing was found in it (of a
+        member that is given twice the text as a whole may still hold something).
+
+        Servers send structured content as a text beside it, so paths take such a text for it.
+        """
+        if text[:1] not in ("{", "[") or len(text) < 2:
+            return None
+        try:
+            inner, within = redacted_json(text.encode("utf-8", "surrogatepass"), self._how, _STRUCTURED)
+        except (ValueError, RecursionError, Refused):
+            return None
+        self.done += within
+        return inner.decode("utf-8", "surrogatepass") if within else None
 
 
 def _of_text(text: str, name: str) -> tuple[Match, ...]:

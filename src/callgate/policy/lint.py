@@ -30,6 +30,7 @@ class Inventory(msgspec.Struct, frozen=True):
     people: frozenset[str] = frozenset()
     teams: frozenset[str] = frozenset()
     agents: frozenset[str] = frozenset()
+    labels: frozenset[str] = frozenset()
 
 
 class Oddity(msgspec.Struct, frozen=True):
@@ -61,6 +62,7 @@ def lint(rules: Iterable[Rule], there: Inventory) -> tuple[Oddity, ...]:
 def _nothing(rule: Rule, there: Inventory) -> Iterator[Oddity]:
     match = rule.match
     exist = {"person": there.people, "team": there.teams, "agent": there.agents, "role": frozenset(ROLES)}
+    exist["label"] = there.labels
     for name, values in exist.items():
         globs = getattr(match, name)
         if globs and not any(

@@ -6,6 +6,7 @@ Fail closed: what does not exist yet cannot be saved, so that no rule is taken f
 import difflib
 import re
 
+from callgate.dlp.paths import compiled
 from callgate.dlp.redact import ACTIONS
 from callgate.dlp.tables import KINDS, tables
 from callgate.errors import Refused
@@ -14,6 +15,7 @@ from callgate.policy.details import TEXTS
 from callgate.policy.details import check as check_details
 from callgate.policy.expr import condition
 from callgate.policy.inside import check as check_inside
+from callgate.policy.redact import is_path
 
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 LISTS = ("upstream", "tool", "person", "role", "team", "agent", "client")
@@ -105,6 +107,11 @@ def _check_redact(rule: Rule) -> None:
                 near = difflib.get_close_matches(value, known, n=1)
                 hint = f"did you mean `{near[0]}`?" if near else f"it is one of {', '.join(known)}."
                 raise Refused("validation", f"Rule `{rule.id}`: `redact.{name}` cannot be `{value[:60]}`; {hint}")
+    for path in filter(is_path, spec.members):
+        try:
+            compiled(path)
+        except Refused as refused:
+            raise Refused("validation", f"Rule `{rule.id}`: `redact.members`: {refused.detail}") from None
     for name, texts in (("members", spec.members), ("allowed", spec.allowed)):
         if len(texts) > _MAX_GLOBS or any(not text or len(text) > 256 for text in texts):
             raise Refused("validation", f"Rule `{rule.id}`: `redact.{name}` holds 1000 texts of 1 to 256 characters.")

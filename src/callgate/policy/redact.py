@@ -10,6 +10,7 @@ from functools import lru_cache
 import msgspec
 
 from callgate.dlp.engine import TooMany
+from callgate.dlp.paths import compiled
 from callgate.dlp.redact import Mac, Redaction
 from callgate.dlp.walk import TooDeep, redacted_json
 from callgate.errors import Refused
@@ -38,9 +39,15 @@ def redacted(rules: Iterable[Rule], raw: bytes, mac: Mac) -> bytes:
     return raw
 
 
+def is_path(member: str) -> bool:
+    """Whether a member of a rule is a path and not a name."""
+    return member.startswith("$")
+
+
 @lru_cache(maxsize=1024)
 def _redaction(spec: Redact) -> Redaction:
     return Redaction(
-        spec.action, frozenset(spec.detectors), frozenset(spec.kinds), frozenset(map(str.lower, spec.members)),
-        frozenset(map(str.lower, spec.allowed)),
+        spec.action, frozenset(spec.detectors), frozenset(spec.kinds),
+        frozenset(one.lower() for one in spec.members if not is_path(one)), frozenset(map(str.lower, spec.allowed)),
+        tuple(compiled(one) for one in spec.members if is_path(one)),
     )  # fmt: skip
