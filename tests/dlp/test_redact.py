@@ -14,7 +14,7 @@ from callgate.dlp.engine import Match, matches
 from callgate.dlp.redact import ACTIONS, Mac, Redaction, counted, redacted
 from callgate.dlp.stream import Stream
 from callgate.dlp.tables import tables
-from callgate.dlp.walk import TooDeep, found_in, redacted_json
+from callgate.dlp.walk import TooDeep, clean, found_in, redacted_json
 
 EXAMPLES = [text for one in tables().detectors for text in one.examples]
 NAMED = "[REDACTED:named_member]"
@@ -203,3 +203,39 @@ def test_bytes_that_are_no_text_are_passed_as_such() -> None:
         reading.feed(b"\xff\xfe ") + reading.feed(KEY.encode()) + reading.end()
         == "\ufffd\ufffd [REDACTED:github_token]"
     )
+
+
+PARTS = st.sampled_from(
+    [KEY, "a@b.example", "4111 1111 1111 1111", "plain", "", "x" * 30, base64.b64encode(KEY.encode()).decode()]
+)
+TREES = st.recursive(
+    PARTS | st.integers() | st.none() | st.text(max_size=10) | PARTS.map(lambda part: json.dumps({"inner": part})),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["a", "password", KEY, "n"]), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(TREES)
+def test_what_is_taken_for_clean_holds_nothing(value: object) -> None:
+    raw = json.dumps(value).encode()
+    found = redacted_json(raw, Redaction())[1]
+    assert not (clean(raw) and found)
+
+
+@given(TREES)
+def test_a_large_value_is_redacted_as_a_small_one(value: object) -> None:
+    """Padding makes it large, so that parts of it are skipped together."""
+    raw = json.dumps(value).encode()
+    small = json.loads(redacted_json(raw, Redaction())[0])
+    padded = json.dumps([*(["nothing here"] * 300), value, *([{"n": "nothing"}] * 300)]).encode()
+    large = json.loads(redacted_json(padded, Redaction())[0])
+    assert large[300] == small
+    assert large[:300] == ["nothing here"] * 300
+
+
+def test_of_members_given_twice_both_are_looked_at_in_a_large_value() -> None:
+    padding = json.dumps(["x"] * 2000)
+    raw = f'{{"a":"{KEY}","a":"plain","b":{padding}}}'.encode()
+    assert KEY.encode() not in redacted_json(raw, Redaction())[0]
