@@ -19,6 +19,7 @@ from callgate.store.engine import Database
 
 PURPOSE = "approval"
 _LOOK_SECONDS = 2.0
+_JUDGED_BY = frozenset({"rules", "definitions", "upstreams", "agents", "identity"})  # what a parked call depends on
 _LEG_SECONDS = 3600.0  # longer than the state of a leg can be brought
 
 
@@ -37,9 +38,9 @@ class Following:
         self.changed = asyncio.Event()
         self._tenant = tenant
 
-    def on_change(self, tenant: str, _aggregates: frozenset[str]) -> None:
+    def on_change(self, tenant: str, aggregates: frozenset[str]) -> None:
         """What a fleet tells of its snapshots."""
-        if tenant == self._tenant:
+        if tenant == self._tenant and aggregates & _JUDGED_BY:
             self.changed.set()
 
     async def wait(self, seconds: float) -> bool:
