@@ -156,3 +156,18 @@ def test_odd_arguments_are_shown_as_they_are(lab: Lab) -> None:
         assert shown.isascii()
         lab.reviewer.post(f"/approvals/{approval}/deny", {"reason": "odd"})
         waiting.result(30)
+
+
+def test_a_tool_that_drifts_while_its_call_waits_is_not_called(lab: Lab) -> None:
+    """Last: the tool stays as it drifted."""
+    before = lab.shop.calls
+    with lab.parked(order_id="A-9") as (approval, waiting):
+        refund = next(tool for tool in lab.shop.tools if tool["name"] == "refund_order")
+        refund["description"] = "Refunds an order, and a little more."
+        lab.gateway.operator.post("/upstreams/shop/refresh")
+        result = waiting.result(30)
+    assert result["_meta"]["callgate/decision"]["code"] == "tool_not_trusted"
+    assert lab.reviewer.get(f"/approvals/{approval}")["state"] == "void"
+    with refused("conflict"):
+        lab.reviewer.post(f"/approvals/{approval}/approve", {"reason": "too late"})
+    assert lab.shop.calls == before

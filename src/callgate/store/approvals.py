@@ -13,7 +13,6 @@ from sqlalchemy import Row, case, select, update
 from callgate.errors import Refused
 from callgate.model.approval import (
     APPROVED,
-    CANCELLED,
     DENIED,
     EXPIRED,
     PENDING,
@@ -93,14 +92,12 @@ async def sealed(unit: Unit, approval_id: str) -> bytes | None:
 
 
 async def page(
-    unit: Unit, after: str | None = None, limit: int = 100, *, state: str | None = None, person: str | None = None
+    unit: Unit, after: str | None = None, limit: int = 100, *, state: str | None = None
 ) -> tuple[Approval, ...]:
     """Approvals by id, the oldest first."""
     statement = _own(unit)
     if state is not None:
         statement = statement.where(approvals.c.state == state)
-    if person is not None:
-        statement = statement.where(approvals.c.person == person)
     return await rows.many(unit, rows.after_key(statement, approvals, after, limit), _build)
 
 
@@ -159,12 +156,6 @@ async def release(unit: Unit, approval_id: str, state: str) -> bool:
     if ended.rowcount:
         wake(unit, approval_id)
     return bool(ended.rowcount)
-
-
-async def cancel_of(unit: Unit, person: str) -> int:
-    """Cancel everything of a person that is alive; how many there were."""
-    found = await page(unit, limit=MOST_PENDING * 10, person=person)
-    return sum([await release(unit, one.id, CANCELLED) for one in found if one.state in (PENDING, APPROVED)])
 
 
 async def expire(unit: Unit, now: float) -> tuple[str, ...]:
