@@ -13,6 +13,7 @@ from callgate.model.definition import TRUSTED, Definition
 from callgate.model.rule import Contents, Egress, Injection, Limit, Redact, Rule
 from callgate.model.upstream import Upstream
 from callgate.policy.compile import compile_rules
+from callgate.policy.explain import explain
 from callgate.policy.facts import Facts
 from callgate.policy.hosts import ODD, host, hosts
 from callgate.policy.model import check
@@ -249,3 +250,22 @@ def test_no_answer_makes_a_rule_fail_open(before: Any, after: Any, effect: str) 
     if effect == "redact" and found.effect == "redact":
         assert TOKEN not in found.raw.decode()
         assert TOKEN not in json.dumps(json.loads(found.raw))
+
+
+@pytest.mark.parametrize(
+    ("rule", "arguments", "outcome", "missed"),
+    [
+        (Rule("r", "T", "deny", dlp=DLP), {"a": TOKEN}, "matched", ()),
+        (Rule("r", "T", "deny", dlp=DLP), {"a": "b"}, "missed", ("contents",)),
+        (Rule("r", "T", "deny", dlp=DLP), None, "unknown", ()),
+        (Rule("r", "T", "deny", args_schema={"required": ["a"]}), {"a": 1}, "missed", ("contents",)),
+        (Rule("r", "T", "deny", when="result.isError == true"), {"a": 1}, "unknown", ()),
+        (Rule("r", "T", "wrap"), {"a": 1}, "unknown", ()),
+    ],
+)
+def test_an_explanation_says_what_only_contents_or_the_answer_tell(
+    rule: Rule, arguments: Any, outcome: str, missed: tuple[str, ...]
+) -> None:
+    asked = Facts(UPSTREAM, TOOL, "tools/call", 1, None if arguments is None else json.dumps(arguments).encode())
+    (found,) = explain((check(rule),), ANA, asked)
+    assert (found.outcome, found.missed) == (outcome, missed)

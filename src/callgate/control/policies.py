@@ -36,7 +36,8 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class VerdictView(msgspec.Struct, frozen=True):
-    """One rule: `outcome` is `matched`, `missed`, `failed` (it refuses the call) or `unknown` (arguments would tell);
+    """One rule: `outcome` is `matched`, `missed`, `failed` (it refuses the call) or `unknown` (arguments or the
+    answer would tell);
     `missed` names what did not match, and `almost` says that it was one thing alone."""
 
     rule: str

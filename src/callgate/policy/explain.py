@@ -4,6 +4,7 @@ It looks at each rule by itself, with the same tests that decide; `evaluate.deci
 Fail closed: a condition without an answer is shown as failed, which is what it does to a call.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 
 import msgspec
@@ -12,19 +13,21 @@ from callgate.errors import Refused
 from callgate.model.caller import Caller
 from callgate.model.rule import Match, Rule
 from callgate.policy.compile import CALLER, caller_test, matches_tool, matches_upstream
+from callgate.policy.contents import hold, looks_inside
 from callgate.policy.details import NAMES, detail
 from callgate.policy.expr import NoAnswer, activation, condition
 from callgate.policy.facts import Facts, values
+from callgate.policy.phases import RESULT, phase
 
 MATCHED, MISSED, FAILED, UNKNOWN = "matched", "missed", "failed", "unknown"
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """One rule against one call. `missed` names what did not match: `upstream`, `tool`, `person`, `role`, `team`,
-    `agent`, `client`, `unless` (the exception holds) or `when`; `why` is a sentence where a condition failed."""
+    """One rule against one call. `missed` names what did not match: a list of the match such as `tool` or `label`,
+    `unless` (the exception holds), `when` or `contents`; `why` is a sentence where a condition failed."""
 
     rule: Rule
-    outcome: str  # matched | missed | failed | unknown (arguments would tell)
+    outcome: str  # matched | missed | failed | unknown (arguments or the answer would tell)
     missed: tuple[str, ...] = ()
     why: str = ""
 
@@ -49,14 +52,30 @@ def _verdict(rule: Rule, caller: Caller, facts: Facts) -> Verdict:
         exception = rule.match.unless
         if exception is not None and not list(_missed(exception, caller, facts)):
             missed.append("unless")
-        asked = condition(rule.when) if rule.when else None
-        if asked is not None and asked.members and facts.arguments is None:
+        held = _conditions(rule, caller, facts)
+        if held is None:
             outcome = UNKNOWN
-        elif asked is not None and not asked.holds(activation(values(facts, caller, (asked,)))):
-            missed.append("when")
+        else:
+            missed += held
     except (NoAnswer, Refused) as error:
         why, outcome = str(error), FAILED
     return Verdict(rule, MISSED if missed else outcome, tuple(missed), why)
+
+
+def _conditions(rule: Rule, caller: Caller, facts: Facts) -> tuple[str, ...] | None:
+    """The conditions that do not hold; None where arguments or the answer would tell. Raises `NoAnswer`, `Refused`."""
+    if phase(rule) == RESULT:
+        return None
+    missed: list[str] = []
+    asked = condition(rule.when) if rule.when else None
+    inside = looks_inside(rule)
+    if facts.arguments is None and (inside or (asked is not None and asked.members)):
+        return None
+    if asked is not None and not asked.holds(activation(values(facts, caller, (asked,)))):
+        missed.append("when")
+    if inside and facts.arguments is not None and not hold(rule, bytes(facts.arguments), Counter(), result=False):
+        missed.append("contents")
+    return tuple(missed)
 
 
 def _missed(match: Match, caller: Caller, facts: Facts) -> Iterator[str]:
