@@ -16,6 +16,7 @@ import pytest
 from callgate.cli.client import Client
 from tests.peers.raw_client import RawClient
 from tests.support.ears import Hook, Post, listening
+from tests.support.postgres import OWNER, Cluster
 from tests.support.refusals import refused
 from tests.support.running import Running, running
 from tests.support.shop import Shop, open_shop
@@ -61,20 +62,23 @@ def answered(result: Any) -> bool:
     return "callgate/decision" not in result["_meta"]
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, pg_cluster: Cluster) -> Iterator[Lab]:
     place: Path = tmp_path_factory.mktemp("approvals")
     for name, text in (("key", "signing-key"), ("slack", "set below")):
         (place / name).touch(0o600)
         (place / name).write_text(text)
     hook, post = Hook(), Post()
     (place / "slack").write_text(f"{hook.url}/slack")
-    settings = {
+    settings: dict[str, Any] = {
         "approval_webhook_url": f"{hook.url}/hook", "approval_webhook_key_file": place / "key",
         "approval_slack_url_file": place / "slack", "approval_mail_url": post.url,
         "approval_mail_from": "callgate@acme.test", "public_url": "https://mcp.acme.test", "hold_seconds": 30,
         "allowed_hosts": ("127.0.0.1",),
     }  # fmt: skip
+    if request.param == "postgresql":
+        pg_cluster.sql(f"CREATE DATABASE control_approvals OWNER {OWNER}")
+        settings["database_url"] = pg_cluster.url("control_approvals")
     with listening(hook, post), open_shop() as shop, running(place / "data", **settings) as gateway:
         gateway.add_upstream("shop", shop.url)
         full = gateway.operator.get("/tools/shop__refund_order")["full"]

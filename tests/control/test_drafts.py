@@ -10,6 +10,7 @@ import pytest
 
 from callgate.errors import Refused
 from tests.peers.raw_client import RawClient
+from tests.support.postgres import OWNER, Cluster
 from tests.support.refusals import refused
 from tests.support.running import Running, running
 from tests.support.shop import open_shop
@@ -47,10 +48,14 @@ def rule(key: str, tool: str, effect: str = "deny", **more: Any) -> dict[str, An
     return {"id": key, "title": f"Rule {key}", "effect": effect, "match": {"tool": [tool]}, **more}
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, pg_cluster: Cluster) -> Iterator[Lab]:
     place: Path = tmp_path_factory.mktemp("drafts")
-    with open_shop() as shop, running(place / "data") as gateway:
+    more: dict[str, Any] = {}
+    if request.param == "postgresql":
+        pg_cluster.sql(f"CREATE DATABASE control_drafts OWNER {OWNER}")
+        more["database_url"] = pg_cluster.url("control_drafts")
+    with open_shop() as shop, running(place / "data", **more) as gateway:
         gateway.add_upstream("shop", shop.url)
         for tool in (READ, REFUND):
             full = gateway.operator.get(f"/tools/{tool}")["full"]

@@ -223,7 +223,7 @@ async def save_draft(asked: Asked[Nothing, DraftChange]) -> DraftView:
     async with asked.services.db.unit(asked.tenant) as unit:
         now, known = await rulesets.in_force(unit)
         try:
-            one = await rulesets.draft(unit, name)
+            one = await rulesets.draft(unit, name, lock=True)
         except Refused:
             one = Draft(name, now, 0, 0.0, "", known)
         if body.edition is not None and body.edition != one.edition:
@@ -248,7 +248,7 @@ async def discard_draft(asked: Asked[Nothing, None]) -> None:
 
 async def publish_draft(asked: Asked[Nothing, Publish]) -> VersionView:
     async with asked.services.db.unit(asked.tenant) as unit:
-        one = await rulesets.draft(unit, asked.path["name"])
+        one = await rulesets.draft(unit, asked.path["name"], lock=True)
         view = asked.services.fleet.view(asked.tenant)
         found = await publish(unit, view, asked.actor, one.content, note=asked.body.note, base=one.base)
         await rulesets.remove_draft(unit, one.name)

@@ -81,10 +81,10 @@ async def drafts(unit: Unit) -> tuple[Draft, ...]:
     return await rows.many(unit, statement, _draft)
 
 
-async def draft(unit: Unit, name: str) -> Draft:
-    """One draft. Raises `Refused("not_found")`."""
+async def draft(unit: Unit, name: str, *, lock: bool = False) -> Draft:
+    """One draft; `lock` keeps others from changing it meanwhile. Raises `Refused("not_found")`."""
     statement = select(rule_drafts).where(rule_drafts.c.tenant == unit.tenant, rule_drafts.c.name == name)
-    found = await rows.one(unit, statement.with_for_update(), _draft)
+    found = await rows.one(unit, statement.with_for_update() if lock else statement, _draft)
     if found is None:
         raise Refused("not_found", f"There is no draft {name}; see `callgate policies drafts`.")
     return found
