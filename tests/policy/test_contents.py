@@ -269,3 +269,8 @@ def test_an_explanation_says_what_only_contents_or_the_answer_tell(
     asked = Facts(UPSTREAM, TOOL, "tools/call", 1, None if arguments is None else json.dumps(arguments).encode())
     (found,) = explain((check(rule),), ANA, asked)
     assert (found.outcome, found.missed) == (outcome, missed)
+
+
+@pytest.mark.parametrize("text", ["/" * 500_000, "a" * 500_000, "a." * 250_000 + "@", "https:" * 80_000, "@" * 500_000])
+def test_hosts_are_looked_for_in_linear_time(text: str) -> None:
+    assert len(list(hosts({"url": text, "note": f"{text} //evil.example"}))) >= 1

@@ -96,3 +96,10 @@ def test_whatever_stood_there_is_gone(value: str, form: str) -> None:
     before = result(marked)
     after, _ = redacted_json(before, Redaction(members=frozenset({"who"})))
     assert marked not in json.dumps(json.loads(fitted(offered(field), before, after)))
+
+
+def test_what_takes_too_many_looks_is_withheld() -> None:
+    """Thousands of places that a placeholder breaks, each of which asks for a look at all of it."""
+    field = {"type": "array", "items": {"type": "string", "pattern": "^[0-9]{37}$"}}
+    with pytest.raises(Refused):
+        shown(field, ["1" * 37] * 20_000)

@@ -23,7 +23,8 @@ _TEXTS = (
 _NUMBERS = (0, 1, -1, 10, 100, 1000)
 _LETTERS = "X0a#"
 _LONGEST = 10_000
-_ROUNDS = 200  # places of one answer
+_WORK = 2_000_000  # bytes that may be looked through to mend one answer
+_ERROR = 500  # what telling one error costs, in bytes
 Path = tuple[str | int, ...]
 _UNFIT = Refused("result_withheld", "What a rule redacts in this answer would break what the tool promises of it.")
 
@@ -43,7 +44,7 @@ def fitted(offered: bytes, before: bytes, after: bytes) -> bytes:
     if not schema.is_valid(json.loads(bytes(old.get("structuredContent", b"null")))):
         return after  # it was not valid before
     redacted = json.loads(bytes(fields["structuredContent"]))
-    value = _made_valid(schema, redacted)
+    value = _made_valid(schema, redacted, len(bytes(fields["structuredContent"])))
     if value == redacted:
         return after
     fields["structuredContent"] = msgspec.Raw(_written(value).encode())
@@ -60,15 +61,30 @@ def _written(value: Any) -> str:
         raise _UNFIT from None
 
 
-def _made_valid(schema: Validator, value: Any) -> Any:
-    value = copy.deepcopy(value)
-    for _ in range(_ROUNDS):
-        error = next(iter(schema.iter_errors(value)), None)
-        if error is None:
-            return value
-        if not _mended(schema, value, tuple(error.instance_path), _options(error.kind)):
-            break
-    raise _UNFIT
+class _Looks:
+    """Looks at a value of this size until so much was looked through, and then it is given up."""
+
+    def __init__(self, schema: Validator, size: int) -> None:
+        self._schema = schema
+        self._size = size
+        self._left = _WORK
+
+    def errors(self, value: Any) -> Iterator[Any]:
+        """What is not valid, one after the other. Raises `Refused`."""
+        self._left -= self._size
+        for error in self._schema.iter_errors(value):
+            self._left -= _ERROR
+            if self._left < 0:
+                raise _UNFIT
+            yield error
+
+
+def _made_valid(schema: Validator, value: Any, size: int) -> Any:
+    value, looks = copy.deepcopy(value), _Looks(schema, size)
+    while (error := next(looks.errors(value), None)) is not None:
+        if not _mended(looks, value, tuple(error.instance_path), _options(error.kind)):
+            raise _UNFIT
+    return value
 
 
 def _options(kind: Any) -> list[Any]:
@@ -78,7 +94,7 @@ def _options(kind: Any) -> list[Any]:
     return [*getattr(kind, "options", ()), *lengths, *([limit] if limit is not None else [])]
 
 
-def _mended(schema: Validator, value: Any, path: Path, options: Iterable[Any]) -> bool:
+def _mended(looks: _Looks, value: Any, path: Path, options: Iterable[Any]) -> bool:
     """Whether a stand-in at this place is valid there; it is left in place then."""
     if not path:
         return False
@@ -87,7 +103,7 @@ def _mended(schema: Validator, value: Any, path: Path, options: Iterable[Any]) -
         holder = holder[step]
     for candidate in _stand_ins(holder[path[-1]], options):
         holder[path[-1]] = candidate
-        if all(tuple(error.instance_path) != path for error in schema.iter_errors(value)):
+        if all(tuple(error.instance_path) != path for error in looks.errors(value)):
             return True
     return False
 

@@ -2,20 +2,24 @@
 
 Written so that what is not sure of being an allowed host is not one: `\\` counts as `/`, what stands before the last
 `@` is no host, text in other scripts is compared in its encoded form (RFC 5891), an escape makes a host odd.
-Fail closed: an odd host is named by `ODD`, which no list allows.
+Fail closed: an odd host is named by `ODD`, which no list allows. No pattern takes more than linear time.
 """
 
 import json
 import re
 from collections.abc import Iterable, Iterator
 
+import re2
+
 ODD = "(odd)"
 MAX_DEPTH = 200
-_URL = re.compile(r"(?i)(?:\b([a-z][a-z0-9+.\-]{0,31}):)?//+([^\s/?#\"'<>`]{1,512})")
-_MAIL = re.compile(r"[A-Za-z0-9._%+'\-]{1,64}@([^\s@/?#\"'<>`,;:)\]]{1,253})")
+_AUTHORITY = r"""[^\s/?#"'<>`]"""
+_URL = re2.compile(r"(?i)(?:\b([a-z][a-z0-9+.\-]{0,31}):)?/{2,}(" + _AUTHORITY + "+)")
+_MAIL = re2.compile(r"""[A-Za-z0-9._%+'\-]@([^\s@/?#"'<>`,;:)\]]+)""")
 _MEMBERS = frozenset({"host", "hostname", "domain", "server", "endpoint", "url", "uri", "address", "origin", "remote"})
 _BARE = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s/?#@:\[\]]+)(?::\d{1,5})?")
 _PLAIN = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*|\[[0-9a-f:.]+\]")
+_LONGEST = 512  # more is no host
 _LOCAL = frozenset({"file"})  # schemes whose authority is a path as it is written in practice
 
 
@@ -58,7 +62,7 @@ def _named(text: str, name: str) -> Iterator[str]:
 
 def host(authority: str) -> str:
     """The host of an authority (RFC 3986, section 3.2), in lower case and encoded; `ODD` for what is none."""
-    found = authority.rpartition("@")[2].lower()
+    found = authority.rpartition("@")[2].lower()[:_LONGEST]
     if found.startswith("["):
         found = found.partition("]")[0] + "]"
     else:
