@@ -272,3 +272,29 @@ def test_a_blocked_call_is_judged_again_with_what_it_brought(lab: Lab) -> None:
     operator.patch("/options", {"keep_arguments_s": 0})
     with refused("not_found"):
         operator.post("/policies/retest", {"call": blocked})
+
+
+def test_nothing_but_its_end_undoes_a_kill_switch(lab: Lab) -> None:
+    operator = lab.gateway.operator
+    before = lab.versions()[0]["version"]
+    lab.draft("older", rules=[rule("other", "x")])
+    thrown = operator.post("/kills", {"upstream": "shop", "reason": "It leaks."})["id"]
+    assert lab.call(READ, order_id="A-1001") == "denied_by_rule"
+    operator.post("/policies/rollback", {"version": before, "note": "back"})
+    operator.post("/governance/apply", {"document": {"rules": []}, "prune": True})
+    lab.draft("older", rebase=True)
+    assert operator.get("/policies/drafts/older/diff")["differences"] == [
+        {"action": "add", "kind": "rule", "id": "other", "fields": []}
+    ]
+    lab.publish("older")
+    with refused("validation"):
+        operator.delete(f"/rules/{thrown}")
+    with refused("validation"):
+        operator.put(f"/rules/{thrown}", {"title": "x", "effect": "allow"})
+    with refused("validation"):
+        operator.post("/rules", rule("kill-me", "x"))
+    assert lab.call(READ, order_id="A-1001") == "denied_by_rule"
+    assert thrown not in str(operator.get("/governance/export"))
+    operator.delete(f"/kills/{thrown}")
+    assert lab.call(READ, order_id="A-1001") == "done"
+    assert [one["id"] for one in operator.get("/rules")["items"]] == ["other"]

@@ -11,11 +11,12 @@ import msgspec
 
 from callgate import clock
 from callgate.control.audit import Time, micros
-from callgate.control.documents import RuleSpec, TestSpec, rule_in, spec_of, test_in, test_spec
+from callgate.control.documents import RuleSpec, TestSpec, spec_of, test_in, test_spec
 from callgate.control.fields import Email, Limit, Slug, Title
 from callgate.control.operations import Asked, Nothing, Operation, Page
-from callgate.control.publishing import checked, compiled, publish
+from callgate.control.publishing import checked, compiled, publish, with_switches
 from callgate.control.reconcile import everything
+from callgate.control.rules import rule_of
 from callgate.control.trying import caller_of, finder, person_of, replayed
 from callgate.control.views import iso
 from callgate.errors import Refused
@@ -228,7 +229,7 @@ async def save_draft(asked: Asked[Nothing, DraftChange]) -> DraftView:
             one = Draft(name, now, 0, 0.0, "", known)
         if body.edition is not None and body.edition != one.edition:
             raise Refused("conflict", f"The draft is at edition {one.edition}, not {body.edition}; look at it again.")
-        content = checked(_changed(one.content, body))
+        content = checked(with_switches(_changed(one.content, body), RuleSet()))
         one = msgspec.structs.replace(
             one, content=content, base=now if body.rebase else one.base, changed=clock.now(), actor=asked.actor.id
         )
@@ -236,7 +237,7 @@ async def save_draft(asked: Asked[Nothing, DraftChange]) -> DraftView:
 
 
 def _changed(content: RuleSet, body: DraftChange) -> RuleSet:
-    rules = content.rules if body.rules is None else tuple(rule_in(one, one.id) for one in body.rules)
+    rules = content.rules if body.rules is None else tuple(map(rule_of, body.rules))
     tests = content.tests if body.tests is None else tuple(test_in(one) for one in body.tests)
     return RuleSet(rules, tests, body.default or content.default)
 
@@ -260,7 +261,8 @@ async def compare(asked: Asked[Nothing, None]) -> Compared:
     async with asked.services.db.unit(asked.tenant, write=False) as unit:
         now, known = await rulesets.in_force(unit)
         one = await rulesets.draft(unit, asked.path["name"])
-    found = _differences("rule", map(spec_of, known.rules), map(spec_of, one.content.rules))
+    before = with_switches(known, RuleSet()).rules
+    found = _differences("rule", map(spec_of, before), map(spec_of, one.content.rules))
     found += _differences("test", map(test_spec, known.tests), map(test_spec, one.content.tests))
     if known.default != one.content.default:
         found.append(Difference("change", "default", one.content.default, []))
@@ -293,7 +295,8 @@ def _draft(one: Draft, now: int) -> DraftView:
 
 async def _tried(unit: Unit, draft: str | None) -> RuleSet:
     """The content that is tried: of a draft, or what is in force."""
-    return (await rulesets.in_force(unit))[1] if draft is None else (await rulesets.draft(unit, draft)).content
+    _, known = await rulesets.in_force(unit)
+    return known if draft is None else with_switches((await rulesets.draft(unit, draft)).content, known)
 
 
 class Which(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

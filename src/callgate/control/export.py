@@ -27,6 +27,7 @@ from callgate.control.fields import NO_CONTROLS
 from callgate.control.reconcile import everything
 from callgate.model.definition import BLOCKED, Definition
 from callgate.model.upstream import Upstream
+from callgate.policy.kill import is_switch
 from callgate.store import agents, definitions, options, people, rulesets, upstreams
 from callgate.store.unit import Unit
 
@@ -52,7 +53,7 @@ async def document_of(unit: Unit) -> Document:
         ),
         upstreams=tuple(_upstream(one) for one in sorted(servers.values(), key=lambda one: one.name)),
         tools=tuple(spec for name, _own, one in named if (spec := _tool(name, one)) is not None),
-        rules=tuple(spec_of(one) for one in content.rules),
+        rules=tuple(spec_of(one) for one in content.rules if not is_switch(one)),
         tests=tuple(test_spec(one) for one in content.tests) or None,
     )
 

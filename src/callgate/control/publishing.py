@@ -18,6 +18,7 @@ from callgate.model.caller import Actor
 from callgate.model.rule import Rule
 from callgate.model.ruleset import RuleSet, Version
 from callgate.policy.compile import CompiledRules, compile_rules
+from callgate.policy.kill import is_switch
 from callgate.policy.model import check
 from callgate.policy.trial import failures
 from callgate.store import options, rules, rulesets
@@ -44,7 +45,8 @@ async def publish(  # noqa: PLR0913  each of them is part of what a version is
             "now; take that as its base and look at the difference again.",
         )
     content = checked(content)
-    if not untested:
+    if not untested:  # only who throws or ends a kill switch changes those that are in force
+        content = with_switches(content, known)
         await tested(unit, view, content, number)
     await rulesets.keep_first(unit, before, known, clock.now())
     await _write(unit, known, content)
@@ -66,6 +68,13 @@ async def change(  # noqa: PLR0913  as `publish`
     kept |= {rule.id: rule for rule in put}
     content = msgspec.structs.replace(known, rules=tuple(kept.values()))
     return await publish(unit, view, actor, content, note=note, base=version, untested=untested)
+
+
+def with_switches(content: RuleSet, known: RuleSet) -> RuleSet:
+    """The content with the kill switches of what is in force, and no others: no draft, file or older version undoes an
+    emergency."""
+    plain = [rule for rule in content.rules if not is_switch(rule)]
+    return msgspec.structs.replace(content, rules=(*plain, *filter(is_switch, known.rules)))
 
 
 def checked(content: RuleSet) -> RuleSet:

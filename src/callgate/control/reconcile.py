@@ -44,6 +44,7 @@ from callgate.model.caller import Actor
 from callgate.model.person import Agent
 from callgate.model.rule import Rule
 from callgate.model.ruleset import RuleSet
+from callgate.policy.kill import is_switch
 from callgate.store import agents, people, rulesets, states, upstreams
 from callgate.store.unit import Unit
 
@@ -148,7 +149,8 @@ async def _rules(work: Work, unit: Unit, outcome: Outcome) -> None:
     for spec in unique(document.rules or (), "rules", lambda one: one.id):
         kept[spec.id] = rule_of(spec)
     if work.prune and document.rules is not None:
-        kept = {spec.id: kept[spec.id] for spec in document.rules}
+        named = {spec.id for spec in document.rules}
+        kept = {key: rule for key, rule in kept.items() if key in named or is_switch(rule)}
     tests = known.tests if document.tests is None else tuple(map(test_in, document.tests))
     default = (document.options.default_effect if document.options else None) or known.default
     await _note_rules(work, unit, outcome, before, kept)

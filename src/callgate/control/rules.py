@@ -9,6 +9,7 @@ from callgate.control.views import RuleView, rule_view
 from callgate.errors import Refused
 from callgate.identity.people import record
 from callgate.model.rule import Rule
+from callgate.policy.kill import PREFIX, is_switch
 from callgate.policy.model import check
 from callgate.store import rules as rows
 from callgate.store.unit import Unit
@@ -16,7 +17,14 @@ from callgate.store.unit import Unit
 
 def rule_of(spec: RuleSpec) -> Rule:
     """A checked rule. Raises `Refused("validation")`."""
-    return check(rule_in(spec, spec.id))
+    return plain(check(rule_in(spec, spec.id)))
+
+
+def plain(rule: Rule) -> Rule:
+    """The rule itself, which is no kill switch. Raises `Refused("validation")`."""
+    if is_switch(rule):
+        raise Refused("validation", f"`{PREFIX}…` names kill switches: use `callgate kill` and `callgate unkill`.")
+    return rule
 
 
 async def find(unit: Unit, rule_id: str) -> Rule:
@@ -52,7 +60,7 @@ async def create_rule(asked: Asked[Any, RuleSpec]) -> RuleView:
 
 
 async def update_rule(asked: Asked[Any, RuleBody]) -> RuleView:
-    rule = check(rule_in(asked.body, asked.path["id"]))
+    rule = plain(check(rule_in(asked.body, asked.path["id"])))
     view = asked.services.fleet.view(asked.tenant)
     async with asked.services.db.unit(asked.tenant) as unit:
         before = await find(unit, rule.id)
@@ -65,7 +73,7 @@ async def update_rule(asked: Asked[Any, RuleBody]) -> RuleView:
 async def delete_rule(asked: Asked[Any, None]) -> None:
     view = asked.services.fleet.view(asked.tenant)
     async with asked.services.db.unit(asked.tenant) as unit:
-        rule = await find(unit, asked.path["id"])
+        rule = plain(await find(unit, asked.path["id"]))
         await change(unit, view, asked.actor, remove=[rule.id], note=f"removed {rule.id}")
         await record(unit, asked.actor, "rules.remove", rule.id, before=rule.effect)
     await asked.services.seen(asked.tenant)
