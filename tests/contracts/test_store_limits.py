@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -63,7 +64,7 @@ async def test_costs_are_charged_afterwards_and_given_back(db: Database) -> None
         await limits.charge(unit, one, millionths(12))
     assert not await taken(db, one)
     async with db.unit("default") as unit:
-        await limits.charge(unit, one, -millionths(100))  # never below nothing
+        await limits.untake(unit, msgspec.structs.replace(one, window=window_of(await unit.now())), millionths(100))
     assert await taken(db, rate(10, amount=10, kind="cost"))
     assert not await taken(db, rate(10, amount=0.000001, kind="cost"))
 
@@ -121,3 +122,66 @@ async def test_what_counts_no_more_is_pruned(db: Database) -> None:
     async with db.unit(None) as unit:
         await limits.prune(unit)
     assert [await taken(db, rate(5)) for _ in range(5)] == [True] * 4 + [False]
+
+
+def window_of(now: float) -> int:
+    return int(now // 3600)
+
+
+async def at(db: Database, monkeypatch: pytest.MonkeyPatch, moment: float) -> None:
+    """Set the store's clock."""
+
+    async def now(_: Unit) -> float:
+        return moment
+
+    monkeypatch.setattr(Unit, "now", now)
+
+
+async def test_a_call_that_read_the_clock_before_a_boundary_takes_nothing_back(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets its turn after others have begun the next window: that window does not go back."""
+    one = rate(10, window=10.0)
+    await at(db, monkeypatch, 1010.0)
+    assert [await taken(db, one) for _ in range(10)] == [True] * 10
+    await at(db, monkeypatch, 1009.999)
+    assert not await taken(db, one)
+    async with db.unit("default") as unit:
+        await limits.charge(unit, one, 1)
+    await at(db, monkeypatch, 1010.5)
+    assert not await taken(db, one)
+
+
+async def test_what_was_not_used_is_given_back_where_it_was_counted(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = rate(5, window=10.0)
+    await at(db, monkeypatch, 1005.0)
+    async with db.unit("default") as unit:
+        (counted,) = await limits.take(unit, [one], "cal_1", "rep_1")
+    assert counted.window == 100
+    await at(db, monkeypatch, 1019.0)  # nearly all of the window before has slid out
+    assert [await taken(db, one) for _ in range(4)] == [True] * 4
+    async with db.unit("default") as unit:
+        await limits.untake(unit, counted, one.amount)
+    assert [await taken(db, one) for _ in range(2)] == [True, False]
+    await at(db, monkeypatch, 1059.0)
+    async with db.unit("default") as unit:
+        await limits.untake(unit, counted, one.amount)  # long gone: gives nothing back
+    assert [await taken(db, one) for _ in range(6)] == [True] * 5 + [False]
+
+
+@pytest.mark.parametrize(("most", "start"), [(1, 1000.0), (2, 1000.0), (10, 1000.0), (10, 1004.0), (3, 1009.5)])
+async def test_what_is_told_to_wait_is_enough_and_not_much_more(
+    db: Database, monkeypatch: pytest.MonkeyPatch, most: int, start: float
+) -> None:
+    one = rate(most, window=10.0)
+    await at(db, monkeypatch, start)
+    assert all([await taken(db, one) for _ in range(most)])
+    with pytest.raises(limits.Reached) as caught:
+        async with db.unit("default") as unit:
+            await limits.take(unit, [one], "cal_1", "rep_1")
+    await at(db, monkeypatch, start + caught.value.retry_s - 0.01)
+    assert not await taken(db, one)
+    await at(db, monkeypatch, start + caught.value.retry_s + 0.01)
+    assert await taken(db, one)

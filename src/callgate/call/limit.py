@@ -4,6 +4,7 @@ Fail closed: a call goes on only after everything was taken; a cost that the res
 """
 
 import json
+import math
 
 from callgate.call.model import Request, Target
 from callgate.call.record import Mac
@@ -11,6 +12,8 @@ from callgate.errors import Refused
 from callgate.model.limit import MILLION, Take, millionths
 from callgate.model.rule import Limit, Rule
 from callgate.wire import jsonrpc
+
+_MOST = MILLION * 1000  # what costs more counts as so much
 
 
 def takes(rules: tuple[Rule, ...], request: Request, target: Target, mac: Mac) -> tuple[Take, ...]:
@@ -60,14 +63,15 @@ def _number(raw: bytes, field: str) -> float | None:
             value = value[int(name)] if isinstance(value, list) else value[name]
     except (ValueError, LookupError, TypeError, RecursionError):
         return None
-    usual = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MILLION * 1000
-    return float(value) if usual else None
+    if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value):
+        return None
+    return float(max(-_MOST, min(value, _MOST)))
 
 
 def reached(rule: Rule, retry_s: float) -> Refused:
     """What the agent is told."""
     limit = rule.limit
-    seconds = max(1, round(retry_s))
+    seconds = max(1, math.ceil(retry_s))
     if limit is not None and limit.kind == "concurrency":
         what = f"allows {limit.most:g} of these calls at once; wait until one has ended."
     elif limit is not None:

@@ -26,24 +26,31 @@ class Counters:
         self._held: dict[str, str] = {}  # call → tenant, of those that hold slots
         self._renewing: asyncio.Task[None] | None = None
 
-    async def take(self, tenant: str, call: str, takes: tuple[Take, ...]) -> None:
-        """Count a call. Raises `Reached` (and then nothing was counted), `Refused("store_unavailable")`."""
+    async def take(self, tenant: str, call: str, takes: tuple[Take, ...]) -> tuple[Take, ...]:
+        """Count a call; what was taken.
+
+        Raises `Reached` (and then nothing was counted), `Refused("store_unavailable")`.
+        """
         if any(one.kind == "concurrency" for one in takes):
             self._held[call] = tenant
             if self._renewing is None:
                 self._renewing = supervised("limits-renew", self._renew)
         try:
             async with self._db.unit(tenant) as unit:
-                await limits.take(unit, takes, call, self._replica)
+                return await limits.take(unit, takes, call, self._replica)
         except BaseException:
             self._held.pop(call, None)
             raise
 
     async def charge(self, tenant: str, one: Take, amount: int) -> None:
-        """Count what a call cost, or give back what it did not use; a store that is away forgets it."""
+        """Count what a call cost beyond what was taken, or give back what it did not use; a store that is away forgets
+        it."""
         with contextlib.suppress(Refused):
             async with self._db.unit(tenant) as unit:
-                await limits.charge(unit, one, amount)
+                if amount < 0:
+                    await limits.untake(unit, one, -amount)
+                else:
+                    await limits.charge(unit, one, amount)
 
     async def done(self, call: str) -> None:
         """A call is over; slots that cannot be freed now are not renewed."""

@@ -188,14 +188,13 @@ class Drive:
     async def _take_limits(self, effect: m.TakeLimits) -> None:
         request = self._call.request
         try:
-            await self._context.counters.take(request.caller.tenant, request.id, effect.takes)
+            self._taken = await self._context.counters.take(request.caller.tenant, request.id, effect.takes)
         except Reached as reached:
             self.post(m.LimitReached(reached.take.rule, reached.retry_s))
         except Refused as refused:
             self.post(m.CannotGoOn(refused))
         else:
-            self._taken = effect.takes
-            self.post(m.LimitsTaken(effect.takes))
+            self.post(m.LimitsTaken(self._taken))
 
     async def _charge(self, effect: m.Charge) -> None:
         await self._context.counters.charge(self._call.request.caller.tenant, effect.take, effect.amount)

@@ -15,6 +15,7 @@ class Take(msgspec.Struct, frozen=True):
     most: int
     amount: int
     window_s: float
+    window: int = 0  # number of the window that it was counted in
 
 
 def millionths(amount: float) -> int:

@@ -5,18 +5,27 @@ versioned as such. They also end what is under way. Fail closed: a switch that n
 tenant, and has to be asked for by name.
 """
 
+import hashlib
+
 from callgate.model.rule import Match, Rule
 
 PREFIX = "kill-"
+_WORDS = 45  # characters of an id that say what is switched off
 
 
 def switch(upstream: str = "", agent: str = "", person: str = "", reason: str = "") -> Rule:
     """The rule of a switch: for one upstream, agent or person (or what all three have in common), or for everything."""
     named = {"upstream": upstream, "agent": agent, "person": person}
     what = [f"{name} {value}" for name, value in named.items() if value]
-    key = "-".join(part for value in (upstream, agent, person) if value for part in [_part(value)]) or "everything"
+    given = {name: value for name, value in named.items() if value}
+    if given:
+        words = "-".join(f"{name}-{_part(value)}" for name, value in given.items())[:_WORDS].rstrip("-")
+        # names that look alike in an id are told apart by what they exactly are
+        key = f"{words}-{hashlib.sha256(repr(sorted(given.items())).encode()).hexdigest()[:10]}"
+    else:
+        key = "everything"
     return Rule(
-        id=f"{PREFIX}{key}"[:64].rstrip("-"),
+        id=f"{PREFIX}{key}",
         title=f"Switched off: {', '.join(what) or 'everything'}",
         effect="deny",
         match=Match(

@@ -7,6 +7,7 @@ two calls never wait for each other. Fail closed: a limit that is reached undoes
 
 from collections.abc import Iterable
 
+import msgspec
 from sqlalchemy import ColumnElement, case, delete, func, insert, select, text, update
 
 from callgate.errors import CallgateError
@@ -19,7 +20,7 @@ SLOT_SECONDS = 30.0  # a call under way counts so long after its replica was hea
 
 
 class Reached(CallgateError):
-    """A limit is used up; `retry_s` is when something of it is free again at the latest."""
+    """A limit is used up; in `retry_s` seconds enough of it is free again, if nobody takes any more of it."""
 
     def __init__(self, take: Take, retry_s: float) -> None:
         super().__init__(take.rule)
@@ -27,51 +28,79 @@ class Reached(CallgateError):
         self.retry_s = retry_s
 
 
-async def take(unit: Unit, takes: Iterable[Take], call: str, replica: str) -> None:
-    """Count a call, everywhere or nowhere: raises `Reached`, and then the unit must be left by that exception."""
+async def take(unit: Unit, takes: Iterable[Take], call: str, replica: str) -> tuple[Take, ...]:
+    """Count a call, everywhere or nowhere; what was taken, with the windows that it was counted in.
+
+    Raises `Reached`, and then the unit must be left by that exception.
+    """
     now = await unit.now()
+    taken = []
     for one in sorted(takes, key=lambda one: one.key):
         if one.kind == "concurrency":
-            free = await _slot(unit, one, call, replica, now)
-            retry = 1.0
+            if not await _slot(unit, one, call, replica, now):
+                raise Reached(one, 1.0)
+            taken.append(one)
         else:
-            free = await _window(unit, one, now)
-            retry = one.window_s - now % one.window_s
-        if not free:
-            raise Reached(one, max(retry, 1.0))
+            taken.append(msgspec.structs.replace(one, window=await _window(unit, one, now)))
+    return tuple(taken)
 
 
-async def _window(unit: Unit, one: Take, now: float) -> bool:
+async def _window(unit: Unit, one: Take, now: float) -> int:
+    """Count it in the window of now, or in a newer one that another call has begun: a window never goes back, since
+    what is counted in it would be lost. Raises `Reached`."""
     wanted = max(one.amount, 1)  # what is charged later needs that something is left
+    number, inside = divmod(now, one.window_s)
     if wanted > one.most:
-        return False
-    number, share = _place(one, now)
+        raise Reached(one, one.window_s)
     table = limit_windows
-    used = case((table.c.window == number, table.c.used), else_=0)
-    before = _before(number)
+    used, before = _used(int(number)), _before(int(number))
+    share = case((table.c.window > int(number), 1.0), else_=1.0 - inside / one.window_s)
     statement = insert_or(unit.postgresql, table).values(
-        tenant=unit.tenant, key=one.key, window=number, used=one.amount, before=0, expires=now + 2 * one.window_s
+        tenant=unit.tenant, key=one.key, window=int(number), used=one.amount, before=0, expires=now + 2 * one.window_s
     )
     statement = statement.on_conflict_do_update(
         index_elements=[table.c.tenant, table.c.key],
         set_={
-            "window": number, "used": used + one.amount, "before": before, "expires": now + 2 * one.window_s,
+            "window": _newest(int(number)), "used": used + one.amount, "before": before,
+            "expires": now + 2 * one.window_s,
         },
         where=used + before * share + wanted <= one.most,
     )  # fmt: skip
-    return (await unit.execute(statement.returning(table.c.key))).one_or_none() is not None
+    counted = (await unit.execute(statement.returning(table.c.window))).scalar_one_or_none()
+    if counted is None:
+        raise Reached(one, await _free_in(unit, one, wanted, int(number), inside))
+    return int(counted)
 
 
-def _place(one: Take, now: float) -> tuple[int, float]:
-    """Number of the window, and how much of the one before still counts."""
-    number, inside = divmod(now, one.window_s)
-    return int(number), 1.0 - inside / one.window_s
+def _used(number: int) -> ColumnElement[int]:
+    """What was used in this window (or in a newer one)."""
+    return case((limit_windows.c.window >= number, limit_windows.c.used), else_=0)
 
 
 def _before(number: int) -> ColumnElement[int]:
-    """What was used in the window before this one."""
+    """What was used in the window before this one (or before a newer one)."""
     table = limit_windows
-    return case((table.c.window == number, table.c.before), (table.c.window == number - 1, table.c.used), else_=0)
+    return case((table.c.window >= number, table.c.before), (table.c.window == number - 1, table.c.used), else_=0)
+
+
+def _newest(number: int) -> ColumnElement[int]:
+    return case((limit_windows.c.window > number, limit_windows.c.window), else_=number)
+
+
+async def _free_in(unit: Unit, one: Take, wanted: int, number: int, inside: float) -> float:
+    """Seconds until so much is free, if nobody takes any more of it."""
+    table = limit_windows
+    statement = select(_used(number), _before(number)).where(table.c.tenant == unit.tenant, table.c.key == one.key)
+    used, before = (await unit.execute(statement)).one()
+    return free_in(one, wanted, int(used), int(before), inside)
+
+
+def free_in(one: Take, wanted: int, used: int, before: int, inside: float) -> float:
+    """The same from what was used; `inside` are the seconds that this window has lasted. Pure."""
+    over = used + before + wanted - one.most
+    if used + wanted <= one.most:  # enough of the window before slides out within this one
+        return max(over / max(before, 1) * one.window_s - inside, 0.0)
+    return one.window_s - inside + (used + wanted - one.most) / used * one.window_s
 
 
 async def _slot(unit: Unit, one: Take, call: str, replica: str, now: float) -> bool:
@@ -89,21 +118,33 @@ async def _slot(unit: Unit, one: Take, call: str, replica: str, now: float) -> b
 
 
 async def charge(unit: Unit, one: Take, amount: int) -> None:
-    """Count what a call turned out to cost, also beyond the limit; a negative amount gives back."""
+    """Count what a call turned out to cost, also beyond the limit."""
     now = await unit.now()
-    number, _ = _place(one, now)
+    number = int(now // one.window_s)
     table = limit_windows
-    used = case((table.c.window == number, table.c.used), else_=0)
-    total = case((used + amount > 0, used + amount), else_=0)
     statement = insert_or(unit.postgresql, table).values(
-        tenant=unit.tenant, key=one.key, window=number, used=max(amount, 0), before=0, expires=now + 2 * one.window_s
+        tenant=unit.tenant, key=one.key, window=number, used=amount, before=0, expires=now + 2 * one.window_s
     )
     await unit.execute(
         statement.on_conflict_do_update(
             index_elements=[table.c.tenant, table.c.key],
-            set_={"window": number, "used": total, "before": _before(number), "expires": now + 2 * one.window_s},
+            set_={
+                "window": _newest(number), "used": _used(number) + amount, "before": _before(number),
+                "expires": now + 2 * one.window_s,
+            },
         )
-    )
+    )  # fmt: skip
+
+
+async def untake(unit: Unit, one: Take, amount: int) -> None:
+    """Give back what a call has not used after all, in the window that it was counted in and in no other."""
+    table = limit_windows
+    mine = (table.c.tenant == unit.tenant) & (table.c.key == one.key)
+    for column, window in ((table.c.used, one.window), (table.c.before, one.window + 1)):
+        left = case((column > amount, column - amount), else_=0)
+        statement = update(table).where(mine, table.c.window == window).values({column.name: left})
+        if (await unit.execute(statement)).rowcount:
+            return
 
 
 async def give_back(unit: Unit, call: str) -> None:
