@@ -17,6 +17,7 @@ from bench.measure import Pace, Series, rounds
 from bench.targets import Setup
 
 STRICT, RELAXED, POSTGRESQL = "callgate strict", "callgate relaxed", "callgate on PostgreSQL"
+ACCOUNTS = "callgate, own accounts"
 _ON_RAM = "callgate strict on a RAM disk"
 _RAM = Path("/dev/shm")
 _DURABILITY = "CALLGATE_DURABILITY"
@@ -117,6 +118,22 @@ def _on_ram(where: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
+def accounts(bench: Bench) -> None:
+    """Calls with an account of the caller's own, opened for each call, beside calls without any credential."""
+    with contextlib.ExitStack() as stack:
+        direct = stack.enter_context(targets.upstream(bench.where, "modern"))
+        own = Setup(ACCOUNTS, accounts=True, settings=_CALM)
+        found = [
+            stack.enter_context(targets.nginx(bench.where, direct)),
+            stack.enter_context(targets.gateway(bench.where, direct, Setup(STRICT, settings=_CALM))),
+            stack.enter_context(targets.gateway(bench.where, direct, own)),
+        ]
+        for connections in (16, 64):
+            title = "Accounts of the caller's own, modern, 100 rules"
+            series = bench.keep(title, rounds(bench.where, found, connections, bench.pace))
+            bench.fact(f"accounts.cpu.{connections}", series[ACCOUNTS].ratio(series[STRICT], "cpu_us"))
+
+
 def postgresql(bench: Bench) -> None:
     """Callgate on a PostgreSQL server of its own; the server's CPU is counted apart."""
     title = "Callgate on PostgreSQL, modern, 100 rules"
@@ -207,6 +224,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "modern": modern,
     "delay": delay,
     "legacy": legacy,
+    "accounts": accounts,
     "postgresql": postgresql,
     "peers": peers,
     "growth": growth,

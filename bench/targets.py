@@ -67,11 +67,13 @@ def nginx(where: Path, behind: Target) -> Iterator[Target]:
 
 @dataclass(frozen=True)
 class Setup:
-    """How a gateway is governed. With `people`, that many are in the store and up to CALLERS of them call in turn."""
+    """How a gateway is governed. With `people`, that many are in the store and up to CALLERS of them call in turn; with
+    `accounts`, the upstream is called with an account of the caller's own."""
 
     name: str
     rules: int = 100
     people: int = 0
+    accounts: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -86,8 +88,14 @@ def gateway(where: Path, behind: Target, setup: Setup) -> Iterator[Target]:
     with running(command, TARGET_CPU, log, setup.settings) as child:
         wait_until(child, lambda: _is_ready(port), log)
         file = data.with_suffix(".json")
-        file.write_text(_governance(behind.port, setup.rules))
+        file.write_text(_governance(behind.port, setup))
         _callgate("apply", "-f", str(file), data=data)
+        if setup.accounts:
+            url = f"http://127.0.0.1:{behind.port}/mcp"
+            _callgate("upstreams", "add", "bench", url, "--auth", "own_token", "--allow-private", data=data)
+            account = ("connect", "bench", "--person", PERSON, "--token-env", "BENCH_TOKEN")
+            _callgate("connections", *account, data=data, more={"BENCH_TOKEN": "a token of the caller's own"})
+            _callgate("upstreams", "refresh", "bench", data=data)
         _callgate("tools", "approve", "--all", "--yes", data=data)
         token = _callgate("tokens", "issue", "--person", PERSON, data=data)
         headers = {"Authorization": f"Bearer {token}"}
@@ -125,16 +133,16 @@ def _is_ready(port: int) -> bool:
         return bool(answer.status == 200)
 
 
-def _callgate(*words: str, data: Path) -> str:
-    """One command against the gateway of a data directory."""
+def _callgate(*words: str, data: Path, more: Mapping[str, str] | None = None) -> str:
+    """One command against the gateway of a data directory. `more`: variables for it."""
     command = [sys.executable, "-m", "callgate", *words, "--data-dir", str(data)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **(more or {})})
     if done.returncode:
         raise Broken(f"callgate {' '.join(words)}: {done.stderr or done.stdout}")
     return done.stdout.strip()
 
 
-def _governance(port: int, rules: int) -> str:
+def _governance(port: int, setup: Setup) -> str:
     """One upstream, its person, and rules that are asked for every call but forbid other tools."""
 
     def match(number: int) -> dict[str, object]:
@@ -142,12 +150,13 @@ def _governance(port: int, rules: int) -> str:
             return {"upstream": [f"other-{number}-*"]}
         return {"tool": [f"delete_{number}_*"], "role": ["guest"]}
 
+    upstream = {"name": "bench", "url": f"http://127.0.0.1:{port}/mcp", "allow_private": True}
     value = {
         "people": [{"email": PERSON, "roles": ["member"]}],
-        "upstreams": [{"name": "bench", "url": f"http://127.0.0.1:{port}/mcp", "allow_private": True}],
+        "upstreams": [] if setup.accounts else [upstream],
         "rules": [
             {"id": f"r{number}", "title": f"Rule {number}", "match": match(number), "effect": "deny"}
-            for number in range(rules)
+            for number in range(setup.rules)
         ],
     }
     return json.dumps(value)  # JSON is YAML

@@ -67,6 +67,8 @@ NOTES = {
     "added.nginx_us": ("median delay that nginx adds at 1 connection", "µs"),
     "legacy.cpu.strict": ("CPU per governed call in the handshake era, 16 connections", _OF_NGINX),
     "legacy.rate.strict": ("calls per second in the handshake era, strict, 64 connections", _OF_NGINX),
+    "accounts.cpu.16": ("CPU per call with an account of the caller's own, 16 connections", "× one without"),
+    "accounts.cpu.64": ("CPU per call with an account of the caller's own, 64 connections", "× one without"),
     "rate.postgresql": ("calls per second on PostgreSQL, 64 connections", _OF_NGINX),
     "cpu.postgresql_server_us": ("CPU of the PostgreSQL server per call, 16 connections", "µs"),
     "growth.again": ("CPU per call, the smallest gateway against another just like it: the noise", "%"),

@@ -28,6 +28,8 @@ ALLOWED_BROAD = {
     "src/callgate/call/pipeline.py": 1,  # the one of the call path: ends in an audited deny
     "src/callgate/mcp/endpoint.py": 1,  # ASGI edge
     "src/callgate/control/api.py": 1,  # ASGI edge
+    "src/callgate/scim/endpoint.py": 1,  # ASGI edge
+    "src/callgate/web/site.py": 1,  # ASGI edge of the pages
     "src/callgate/app.py": 1,  # supervisor of background tasks
     "src/callgate/fleet/supervise.py": 1,  # supervisor of background tasks
     "src/callgate/upstreams/process.py": 1,  # where a subprocess is reaped

@@ -68,3 +68,43 @@ def test_a_file_takes_arrays_and_the_same_text(tmp_path: Path) -> None:
         file.write_text(line)
         assert load(file=file).allowed_networks == NETWORKS
     assert Settings(allowed_networks=NETWORKS).allowed_networks == NETWORKS
+
+
+KEYS = (
+    "aws-kms://arn:aws:kms:eu-central-1:111122223333:key/0b3e1c0a-0000-4000-8000-000000000000",
+    "aws-kms://arn:aws-us-gov:kms:us-gov-west-1:111122223333:alias/callgate",
+    "gcp-kms://projects/acme/locations/europe/keyRings/ring/cryptoKeys/callgate",
+    "hcvault://vault.acme.example:8200/transit/keys/callgate",
+    "hcvault+http://127.0.0.1:8200/transit/keys/callgate",
+)
+
+
+def test_every_form_of_a_wrapping_key_is_taken(tmp_path: Path) -> None:
+    assert Settings(kms=KEYS, vault_token_file=tmp_path / "token").kms == KEYS
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "arn:aws:kms:eu-central-1:111122223333:key/x",
+        "aws-kms://alias/callgate",
+        "gcp-kms://callgate",
+        "hcvault+http://vault.acme.example:8200/transit/keys/callgate",
+        "hcvault://user:word@vault.acme.example/transit/keys/callgate",
+        "hcvault://vault.acme.example:8200/transit/callgate",
+        "file:/etc/key",
+    ],
+)
+def test_a_wrapping_key_of_no_known_form_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CALLGATE_KMS", key)
+    monkeypatch.setenv("CALLGATE_VAULT_TOKEN_FILE", "token")
+    with pytest.raises(Refused, match="no key of a key service"):
+        load()
+
+
+def test_vault_and_its_token_belong_together(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CALLGATE_KMS", KEYS[3])
+    with pytest.raises(Refused, match="vault_token_file belong together"):
+        load()

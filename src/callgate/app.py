@@ -16,10 +16,8 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
-
 from callgate import __version__, ids
+from callgate.accounts.accounts import Accounts
 from callgate.approvals.kept import Kept
 from callgate.approvals.notifying import Channels, Notifier
 from callgate.approvals.requests import Approvals
@@ -28,21 +26,25 @@ from callgate.call.admit import Slots
 from callgate.call.place import Place
 from callgate.control.api import ControlAPI
 from callgate.control.local_socket import LocalProtocol, bind
-from callgate.control.permissions import PREFIX
-from callgate.control.problem import problem_response
 from callgate.control.services import Services
+from callgate.credentials.broker import Broker
+from callgate.credentials.connecting import Connecting
 from callgate.credentials.envelope import Envelope
 from callgate.credentials.keyfile import secret
+from callgate.credentials.keyring import Lifetimes
+from callgate.credentials.kms import key_of
+from callgate.credentials.revoking import Revoker
 from callgate.credentials.secrets import Secrets
 from callgate.errors import Refused
 from callgate.fleet.counters import Counters
 from callgate.fleet.mail import Mail
+from callgate.fleet.supervise import supervised
 from callgate.fleet.sync import Fleet
+from callgate.front import Doors, Front, pages_of, scim_of, site_of
 from callgate.housekeeping import keep_house
 from callgate.identity.anonymous import Anonymous
 from callgate.identity.tokens import TokenCache
 from callgate.listening import bind_tcp, locked, prepare_data_dir, serve, url_of
-from callgate.mcp import paths
 from callgate.mcp.context import MCPContext
 from callgate.mcp.door import Door
 from callgate.mcp.endpoint import MCPEndpoint
@@ -54,13 +56,15 @@ from callgate.model.upstream import Upstream
 from callgate.net.client import Client
 from callgate.net.policy import TargetPolicy
 from callgate.net.pool import Pool
+from callgate.offboarding.outbox import Outbox
 from callgate.settings import Settings
 from callgate.store import tenants
 from callgate.store.engine import Database
 from callgate.telemetry.logs import get_logger
 from callgate.upstreams.discover import Discovery
 from callgate.upstreams.judging import Endpoint, Judge
-from callgate.upstreams.pool import Credential, Upstreams
+from callgate.upstreams.pool import Upstreams
+from callgate.upstreams.ports import Credential
 from callgate.upstreams.sandbox_homes import default_runtime_dir
 from callgate.upstreams.sandbox_spec import ChildLimits, ChildSpec
 from callgate.upstreams.scans import Scans
@@ -96,7 +100,7 @@ class Gateway:
             path = settings.control_socket if tcp else settings.command_socket
             local = stack.enter_context(bind(path))
             stack.callback(path.unlink, missing_ok=True)
-            await serve(stack, settings, Front(services, control, None, local=True), local, LocalProtocol)
+            await serve(stack, settings, Front(services, Doors(control), local=True), local, LocalProtocol)
             if listener is not None:
                 await _open_port(stack, parts, control, listener)
             stack.callback(services.stopping.set)  # called first: whoever waits is told before anything closes
@@ -121,32 +125,37 @@ class Parts:
 
     services: Services
     mail: Mail
-    secrets: Secrets
     notifier: Notifier
+    client: Client
 
 
 async def _parts(settings: Settings, stack: AsyncExitStack, url: str | None) -> Parts:
     replica = ids.new_id("rep")
-    envelope = Envelope.open(settings.key_path)
     db = await Database.open(settings.database_url or f"sqlite:///{settings.data_dir.resolve() / 'callgate.db'}")
     stack.push_async_callback(db.close)
     async with db.unit(None) as unit:
         await tenants.ensure(unit, DEFAULT_TENANT)
-    await envelope.unlock(db, DEFAULT_TENANT)
+    pool = Pool()
+    stack.push_async_callback(pool.aclose)
+    client = Client(pool)
+    envelope = await _envelope(settings, db, client)
     recorder = await open_recorder(db, settings.data_dir)
     stack.push_async_callback(recorder.stop)
     key = envelope.replica_key()
     fleet = Fleet(db, replica, _info(settings, url), key.public, settings.poll_seconds)
     stack.push_async_callback(fleet.stop)
+    stack.callback(fleet.subscribe(envelope.keyring.on_change))
     await fleet.start()
     mail = Mail(db, replica, key)
     tokens = TokenCache(db, fleet)
     stack.push_async_callback(tokens.close)
     secrets = Secrets(db, envelope, lambda tenant, key: fleet.view(tenant).upstreams.get(key))
-    pool = Pool()
-    stack.push_async_callback(pool.aclose)
     children = Children(partial(child_spec, settings=settings, port=None if url is None else urlsplit(url).port))
-    upstreams = Upstreams(pool, settings.networks, settings.max_result_bytes, partial(_credential, secrets), children)
+    outside = (client, settings.networks)
+    broker = Broker(db, envelope, secrets, fleet, outside)
+    stack.push_async_callback(broker.close)
+    opener = partial(_credential, secrets, broker)
+    upstreams = Upstreams(pool, settings.networks, settings.max_result_bytes, opener, children)
     stack.push_async_callback(upstreams.close)
     scans = Scans(db, fleet)
     discovery = Discovery(db, fleet, mail, upstreams, scans, interval=settings.refresh_seconds)
@@ -155,15 +164,35 @@ async def _parts(settings: Settings, stack: AsyncExitStack, url: str | None) -> 
     approvals = Approvals(db, envelope, channels.names)
     stack.push_async_callback(approvals.close)
     judge = _judge(settings, db, fleet, pool, scans.version)
-    notifier = Notifier(db, fleet, Client(pool), channels)
+    outbox = Outbox(db, Revoker(envelope, *outside))
+    accounts = Accounts(db, fleet, broker, Connecting(db, envelope, secrets, outside), outbox)
+    accounts.upstreams, accounts.discovery = upstreams, discovery
+    upstreams.on_refused = broker.replace_for_discovery
+    notifier = Notifier(db, fleet, client, channels)
     await mail.start()  # whatever the role: who asks another replica needs its answer
     stack.push_async_callback(mail.stop)
     services = Services(
         settings=settings, replica=replica, url=url, db=db, fleet=fleet, tokens=tokens, recorder=recorder,
         envelope=envelope, upstreams=upstreams, discovery=discovery, scans=scans, judge=judge, approvals=approvals,
+        accounts=accounts,
         kept=Kept(db, envelope), stopping=asyncio.Event(),
     )  # fmt: skip
-    return Parts(services, mail, secrets, notifier)
+    return Parts(services, mail, notifier, client)
+
+
+async def _envelope(settings: Settings, db: Database, client: Client) -> Envelope:
+    """The keys, tried once: nothing starts whose secrets do not open."""
+    outside = (client, settings.networks)
+    wrapping = [key_of(uri, outside, settings.vault_token_file) for uri in settings.kms]
+    lifetimes = Lifetimes(settings.kms_check_seconds, settings.kms_outage_seconds)
+    envelope = Envelope.open(settings.key_path, db, wrapping, lifetimes)
+    try:
+        await envelope.unlock(DEFAULT_TENANT)
+    except Refused as refused:
+        if refused.code != "keys_destroyed":  # of this tenant; others may live on
+            raise
+        log.warning("the secrets of the default tenant were destroyed")
+    return envelope
 
 
 def _judge(settings: Settings, db: Database, fleet: Fleet, pool: Pool, rules: str) -> Judge | None:
@@ -219,9 +248,10 @@ def child_spec(upstream: Upstream, variables: dict[str, str], *, settings: Setti
     )
 
 
-async def _credential(secrets: Secrets, upstream: Upstream) -> Credential:
-    header = await secrets.open(upstream.tenant, upstream.id)
-    return Credential(header, await secrets.variables(upstream))
+async def _credential(secrets: Secrets, broker: Broker, upstream: Upstream) -> Credential:
+    """What the gateway itself looks at an upstream with."""
+    opened = await broker.for_discovery(upstream)
+    return Credential(opened.header, await secrets.variables(upstream), opened.account)
 
 
 async def _open_port(stack: AsyncExitStack, parts: Parts, control: ControlAPI, listener: socket.socket) -> None:
@@ -229,8 +259,12 @@ async def _open_port(stack: AsyncExitStack, parts: Parts, control: ControlAPI, l
     services = parts.services
     role = services.settings.role
     shown = control if role != "gateway" else None
+    site = site_of(services, parts.client)
+    pages = await pages_of(stack, site, services.accounts)
     if role == "control":
-        await serve(stack, services.settings, Front(services, shown, None), listener, Door)
+        await serve(
+            stack, services.settings, Front(services, Doors(shown, None, pages, scim_of(services))), listener, Door
+        )
         return
     context = await _mcp(stack, parts)
     endpoint = MCPEndpoint(context)
@@ -239,11 +273,39 @@ async def _open_port(stack: AsyncExitStack, parts: Parts, control: ControlAPI, l
     stack.callback(keeping.cancel)
     telling = asyncio.create_task(parts.notifier.keep_telling(), name="approvals")
     stack.callback(telling.cancel)
+    revoking = supervised("revocations", services.accounts.outbox.keep_asking)
+    stack.callback(revoking.cancel)
     if services.judge is not None:
         judging = asyncio.create_task(services.judge.keep_judging(), name="judge")
         stack.callback(judging.cancel)
     lane = Lane(context, endpoint.sessions)
-    await serve(stack, services.settings, Front(services, shown, endpoint), listener, partial(Door, take=lane.take))
+    await serve(
+        stack,
+        services.settings,
+        Front(services, Doors(shown, endpoint, pages, None if shown is None else scim_of(services))),
+        listener,
+        partial(Door, take=lane.take),
+    )
+
+
+def _changed(services: Services, inflight: InFlight, tenant: str, aggregates: frozenset[str]) -> None:
+    """What is under way and must not go on after a change."""
+    if "rules" in aggregates:
+        inflight.on_change(services.fleet.view(tenant))
+    if "keys" in aggregates:
+        inflight.spawn(_closed_if_destroyed(services, tenant))
+    if "identity" in aggregates:
+        inflight.spawn(inflight.on_people(tenant, services.tokens.ended))
+
+
+async def _closed_if_destroyed(services: Services, tenant: str) -> None:
+    """No conversation goes on with a secret of a tenant whose keys were destroyed."""
+    try:
+        await services.envelope.unlock(tenant)
+    except Refused as refused:
+        if refused.code == "keys_destroyed":
+            for upstream in services.fleet.view(tenant).upstreams:
+                await services.upstreams.forget(upstream)
 
 
 async def _mcp(stack: AsyncExitStack, parts: Parts) -> MCPContext:
@@ -257,13 +319,8 @@ async def _mcp(stack: AsyncExitStack, parts: Parts) -> MCPContext:
     counters = Counters(services.db, services.replica)
     stack.push_async_callback(counters.close)
     inflight = InFlight(services.replica, parts.mail, question)
-    fleet = services.fleet
-
-    def changed(tenant: str, aggregates: frozenset[str]) -> None:
-        if "rules" in aggregates:
-            inflight.on_change(fleet.view(tenant))
-
-    stack.callback(fleet.subscribe(changed))
+    stack.callback(services.fleet.subscribe(partial(_changed, services, inflight)))
+    services.tokens.on_left = lambda people: inflight.spawn(services.upstreams.forget_people(people))
     stack.push_async_callback(inflight.close)  # after the listener: calls that it had to leave are recorded as such
     return MCPContext(
         settings=settings,
@@ -271,7 +328,7 @@ async def _mcp(stack: AsyncExitStack, parts: Parts) -> MCPContext:
         identities=services.tokens,
         recorder=services.recorder,
         upstreams=services.upstreams,
-        credentials=parts.secrets,
+        credentials=services.accounts.broker,
         approvals=services.approvals,
         counters=counters,
         kept=services.kept,
@@ -280,6 +337,7 @@ async def _mcp(stack: AsyncExitStack, parts: Parts) -> MCPContext:
             lambda tenant, data: envelope.mac(tenant, "call", data),
             envelope.sealer("request-state"),
             envelope.sealer("task"),
+            lambda tenant, upstream: f"{services.address(tenant)}/connections/{upstream}",
         ),
         mail=parts.mail,
         slots=Slots(settings.max_calls_per_person),
@@ -291,52 +349,3 @@ async def _mcp(stack: AsyncExitStack, parts: Parts) -> MCPContext:
         stopping=services.stopping,
         anonymous=anonymous,
     )
-
-
-class Front:
-    """Which application answers a path. `local` is the socket of this machine's operator: no host names there."""
-
-    def __init__(
-        self, services: Services, control: ControlAPI | None, mcp: MCPEndpoint | None, *, local: bool = False
-    ) -> None:  # fmt: skip
-        self._services = services
-        self._control = control
-        self._mcp = mcp
-        self._local = local
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"]
-        if self._mcp is not None and self._mcp.owns(path):
-            await self._mcp(scope, receive, send)
-        elif self._control is not None and path.startswith(f"{PREFIX}/"):
-            app = self._control if self._local else Guarded(self._services.settings, self._control)
-            await app(scope, receive, send)
-        else:
-            await self._rest(path)(scope, receive, send)
-
-    def _rest(self, path: str) -> ASGIApp:
-        if path == "/healthz":
-            return JSONResponse({"ok": True})
-        if path == "/readyz":
-            ready = self._services.fleet.fresh and self._services.recorder.healthy
-            ready = ready and not self._services.stopping.is_set()
-            return JSONResponse({"ready": ready}, 200 if ready else 503)
-        return problem_response(Refused("not_found", "There is nothing at this path; clients connect to /mcp."))
-
-
-class Guarded:
-    """Host and Origin are checked as on the MCP paths: a web page must not reach the API of its reader's machine."""
-
-    def __init__(self, settings: Settings, app: ASGIApp) -> None:
-        self._settings = settings
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        given = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        try:
-            paths.check_host(given.get(b"host", ""), self._settings)
-            paths.check_origin(given.get(b"origin"), self._settings)
-        except Refused as refused:
-            await problem_response(refused)(scope, receive, send)
-            return
-        await self._app(scope, receive, send)

@@ -43,6 +43,9 @@ _TABLE = (
     ErrorKind("invalid_token", 401, -31001, "The access token is unknown, revoked or expired."),
     ErrorKind("person_inactive", 401, -31001, "The person this token belongs to has been deactivated."),
     ErrorKind("forbidden", 403, -31003, "You do not have the permission this needs."),
+    ErrorKind("insufficient_scope", 403, -31003, "The client was allowed less than this call needs."),
+    ErrorKind("too_many_attempts", 429, -31003, "Too many attempts; try again later."),
+    ErrorKind("sign_in_failed", 403, -31001, "The sign-in did not work; begin again."),
     ErrorKind("too_many_streams", 429, -31003, "You have too many streams open; close some first."),
     # the path of a call
     ErrorKind("unknown_tool", 200, -32602, "There is no tool of this name here; list the tools again."),
@@ -67,6 +70,10 @@ _TABLE = (
     ErrorKind("approval_expired", 200, -31003, "Nobody approved this call in time.", policy=True),
     ErrorKind("too_many_calls", 200, -31003, "You have too many calls in flight; wait for one to end.", policy=True),
     ErrorKind("upstream_unavailable", 200, -31004, "The server behind this tool cannot be reached now.", policy=True),
+    ErrorKind(
+        "connection_required", 200, -31004, "You have to connect your account at this server first.", policy=True
+    ),
+    ErrorKind("credential_refused", 200, -31004, "The server behind this tool refused the credential.", policy=True),
     ErrorKind("upstream_timeout", 200, -31004, "The server behind this tool did not answer in time.", policy=True),
     ErrorKind(
         "upstream_broke_off", 200, -31004, "The server behind this tool broke off; it may have run.", policy=True
@@ -75,11 +82,21 @@ _TABLE = (
     ErrorKind("upstream_too_large", 200, -31004, "The answer is larger than this gateway passes on.", policy=True),
     ErrorKind("not_recorded", 503, -31005, "The audit cannot record this call now, so it was refused.", policy=True),
     ErrorKind("store_unavailable", 503, -31005, "The store cannot be reached now; try again soon."),
+    ErrorKind("keys_unavailable", 503, -31005, "The key service does not answer now; try again soon.", policy=True),
+    ErrorKind(
+        "keys_refused",
+        503,
+        -31005,
+        "The key service does not open the stored secrets any more; tell the operator of this gateway.",
+        policy=True,
+    ),
+    ErrorKind("keys_destroyed", 410, -31005, "The secrets of this company were destroyed for good.", policy=True),
     ErrorKind("cancelled", 200, -32800, "The call was cancelled."),
     ErrorKind("internal", 500, -32603, "The gateway failed; the call was refused and recorded.", policy=True),
     # control
     ErrorKind("not_found", 404, -32602, "There is no such thing here."),
     ErrorKind("conflict", 409, -32602, "This already exists or has changed since you looked."),
+    ErrorKind("last_admin", 409, -32602, "This is the last active admin; make somebody else an admin first."),
     ErrorKind("stale_hash", 409, -32602, "The tool has changed since this hash was shown; look at the new diff first."),
     ErrorKind(
         "two_person_review",
@@ -88,6 +105,7 @@ _TABLE = (
         "Two people have to approve here, and the operator is none: use --url and the token of a reviewer.",
     ),
     ErrorKind("tests_failed", 409, -32602, "The stored tests of the rules do not pass."),
+    ErrorKind("connection_failed", 409, -31004, "The connection could not be made."),
     ErrorKind("validation", 422, -32602, "Some values are not valid."),
     ErrorKind("unsafe_target", 422, -32602, "This address is not allowed as an upstream."),
     ErrorKind("operator_only", 403, -31003, "Only the operator of this gateway may do this."),

@@ -5,15 +5,17 @@ Fail closed: nothing that a call needs depends on it; what fails is tried again 
 
 import asyncio
 
+from callgate import clock
 from callgate.audit import abandoned
 from callgate.errors import Refused
 from callgate.fleet.sync import Fleet
-from callgate.store import idempotency, kept, leases, limits, notes
+from callgate.store import grants, idempotency, kept, leases, limits, notes, oauth, signin, tokens
 from callgate.store.engine import Database
 from callgate.telemetry.logs import get_logger
 from callgate.upstreams.scans import Scans
 
 _SECONDS = 3600.0
+_DAY = 86400.0
 _RESCAN_SECONDS = 600.0  # how long one replica has this to itself
 _log = get_logger(__name__)
 
@@ -29,6 +31,11 @@ async def keep_house(db: Database, fleet: Fleet, scans: Scans) -> None:
                 await notes.prune(unit)
                 await limits.prune(unit)
                 await kept.prune(unit)
+                now = clock.now()
+                await oauth.prune(unit, now, now - _DAY)
+                await signin.prune(unit, now)
+                await grants.prune(unit, now)
+                await tokens.prune(unit, now - _DAY)
             await rescan(db, fleet, scans)
         except Refused as refused:
             _log.warning("housekeeping failed", code=refused.code)

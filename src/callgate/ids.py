@@ -1,8 +1,8 @@
 """Id formats: what an id looks like, and how one is made or recognised.
 
 Row ids are `<prefix>_` and 26 characters that sort by time of creation (48 bits of milliseconds, 80 random bits,
-Crockford base 32). Access tokens are `cgt_` and 43 characters of `[A-Za-z0-9_-]` (256 random bits), so that secret
-scanners can recognise them; only their SHA-256 is ever stored.
+Crockford base 32). Secrets are a prefix that says of which kind they are, and 43 characters of `[A-Za-z0-9_-]` (256
+random bits), so that secret scanners can recognise them; only their SHA-256 is ever stored.
 """
 
 import hashlib
@@ -12,10 +12,12 @@ from functools import lru_cache
 from callgate import clock
 
 TOKEN_PREFIX = "cgt_"  # noqa: S105  a public prefix, not a secret
+REFRESH, CODE, CLIENT_SECRET, BROWSER, LINK = "cgr_", "cgo_", "cgs_", "cgb_", "cgl_"
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
 _SHIFTS = tuple(range(70, -1, -10))
 _TOKEN = re.compile(r"cgt_[A-Za-z0-9_-]{43}")
+_ROW = re.compile(f"([a-z]{{3}})_[{_ALPHABET}]{{26}}")
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]|_(?!_)){0,30}[a-z0-9]|[a-z0-9]")
 
 
@@ -31,9 +33,20 @@ def _time_part(milliseconds: int) -> str:
     return "".join([_PAIRS[milliseconds >> shift & 1023] for shift in range(40, -1, -10)])
 
 
+def is_row_id(text: str, prefix: str) -> bool:
+    """Whether a text has the form of a row id with this prefix."""
+    found = _ROW.fullmatch(text)
+    return found is not None and found[1] == prefix
+
+
 def new_token() -> str:
     """A fresh access token in clear. Show it once; store `token_hash` of it."""
     return TOKEN_PREFIX + clock.random_urlsafe(32)
+
+
+def new_secret(prefix: str) -> str:
+    """A fresh secret of a kind. Show it once; store `token_hash` of it."""
+    return prefix + clock.random_urlsafe(32)
 
 
 def looks_like_token(text: str) -> bool:

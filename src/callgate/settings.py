@@ -25,6 +25,13 @@ PREFIX = "CALLGATE_"
 _KUBERNETES = re.compile(r"CALLGATE_(?:SERVICE_|PORT$|PORT_\d+_)")
 # The command line's own: which gateway to talk to.
 _COMMAND_LINE = frozenset({"CALLGATE_URL", "CALLGATE_TOKEN"})
+_LOCAL = r"(?:localhost|127\.0\.0\.1|\[::1\])"
+_KEYS = (  # of key services: see credentials.kms
+    r"aws-kms://arn:[\w-]+:kms:[\w-]+:\d*:(?:key|alias)/[\w/-]+",
+    r"gcp-kms://projects/[^/\s]+/locations/[^/\s]+/keyRings/[^/\s]+/cryptoKeys/[^/\s]+",
+    r"hcvault://[\w.:\[\]-]+/[\w/-]+/keys/[\w.-]+",
+    rf"hcvault\+http://{_LOCAL}(?::\d+)?/[\w/-]+/keys/[\w.-]+",
+)
 Names = Annotated[tuple[str, ...], NoDecode]  # a variable may be a JSON array or separated by commas
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -42,6 +49,10 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".callgate")
     database_url: str | None = None  # absent = embedded SQLite under data_dir
     key_file: Path | None = None  # absent = <data_dir>/secrets/key
+    kms: Names = ()  # wrapping keys outside, the first wraps; absent = the key file
+    kms_check_seconds: float = Field(default=60.0, ge=1.0, le=3600.0)
+    kms_outage_seconds: float = Field(default=3600.0, ge=0.0, le=86_400.0)
+    vault_token_file: Path | None = None
     host: str = "127.0.0.1"
     port: int = Field(default=8787, ge=0, le=65535)
     public_url: str | None = None  # as clients see it, e.g. https://mcp.acme.example
@@ -73,6 +84,10 @@ class Settings(BaseSettings):
     judge_url: str | None = None  # an OpenAI-compatible API up to /v1; absent = no outside judge
     judge_model: str | None = None
     judge_key_file: Path | None = None
+    access_token_seconds: float = Field(default=900.0, ge=5.0, le=86_400.0)
+    refresh_token_seconds: float = Field(default=2_592_000.0, ge=60.0, le=7_776_000.0)
+    client_documents: Literal["auto", "on", "off"] = "auto"
+    client_documents_probe: str = "https://claude.ai/oauth/claude-code-client-metadata"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property
@@ -106,6 +121,7 @@ class Settings(BaseSettings):
         "allowed_origins",
         "allowed_networks",
         "hold_clients",
+        "kms",
         "approval_mail_to",
         "trusted_proxies",
         mode="before",
@@ -139,6 +155,14 @@ class Settings(BaseSettings):
                 raise ValueError(f"`{text}` is not a client and its seconds, such as claude-code*=280")
         return value
 
+    @field_validator("kms")
+    @classmethod
+    def _are_keys(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            if not any(re.fullmatch(form, text) for form in _KEYS):
+                raise ValueError(f"`{text}` is no key of a key service; docs/guides/keys.md shows the forms")
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _is_postgresql(cls, value: str | None) -> str | None:
@@ -164,6 +188,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Settings":
+        if any(key.startswith("hcvault") for key in self.kms) != (self.vault_token_file is not None):
+            raise ValueError("a key of Vault in kms and vault_token_file belong together: give both or none")
         if (self.judge_url is None) != (self.judge_model is None):
             raise ValueError("judge_url and judge_model belong together: give both or none")
         if self.judge_key_file is not None and self.judge_url is None:

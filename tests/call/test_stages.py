@@ -6,16 +6,18 @@ import msgspec
 import pytest
 
 from callgate.call.admit import Slots
-from callgate.call.authorize import authorize
+from callgate.call.authorize import authorize, authorize_again
 from callgate.call.forward import sent
 from callgate.call.identify import bearer, belongs, identify
 from callgate.call.inspect import result_outcome, streamed_outcome
 from callgate.call.model import Relay, Target
 from callgate.call.notices import relayed
 from callgate.call.record import UNDECIDED, intent, outcome
+from callgate.credentials.granted import Opened
 from callgate.errors import Refused
 from callgate.model.caller import Caller
 from callgate.model.event import Intent, Outcome
+from callgate.model.upstream import Upstream
 from callgate.wire import eras, jsonrpc
 from tests.call.world import ANA, FILES, READ, definition, mac, request
 
@@ -78,22 +80,31 @@ def test_a_person_has_so_many_calls_in_flight_and_no_more() -> None:
 class Vault:
     """Credentials that count how often they are opened."""
 
-    opened = 0
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, bool]] = []
 
-    async def open(self, tenant: str, upstream_id: str) -> tuple[str, str] | None:
-        self.opened += 1
-        return ("Authorization", f"Bearer {tenant}-{upstream_id}")
+    def at_hand(self, upstream: Upstream, person: str, *, writes: bool = False) -> Opened | None:
+        raise NotImplementedError
+
+    async def open(self, upstream: Upstream, person: str, *, writes: bool = False) -> Opened:
+        self.asked.append((upstream.id, person, writes))
+        return Opened(("Authorization", f"Bearer {person}"), "account")
+
+    async def again(self, upstream: Upstream, person: str, used: Opened, challenge: dict[str, str]) -> Opened:
+        assert used == Opened(("Authorization", f"Bearer {person}"), "account")
+        return Opened(("Authorization", f"Bearer {challenge['scope']}"), "account")
 
 
-async def test_a_credential_is_opened_only_where_the_mode_asks_for_it() -> None:
+async def test_a_credential_is_that_of_the_person_and_in_no_repr() -> None:
     vault = Vault()
     target = Target(FILES, READ, "read", b"{}")
-    assert (await authorize(vault, request(), target)).credential is None
-    assert vault.opened == 0
-    shared = msgspec.structs.replace(FILES, auth_mode="shared")
-    peer = await authorize(vault, request(), msgspec.structs.replace(target, upstream=shared))
-    assert peer.credential == ("Authorization", "Bearer default-ups_files")
+    peer = await authorize(vault, request(), target)
+    assert vault.asked == [(FILES.id, request().caller.person, True)], "a tool that does not say that it only reads"
+    assert peer.credential == ("Authorization", f"Bearer {request().caller.person}")
+    assert peer.account == "account"
     assert "Bearer" not in repr(peer)
+    again = await authorize_again(vault, peer, target, 'Bearer error="insufficient_scope", scope="more"')
+    assert again.credential == ("Authorization", "Bearer more")
 
 
 HEADED = {"type": "object", "properties": {"region": {"type": "string", "x-mcp-header": "Region"}}}

@@ -203,7 +203,7 @@ def test_snippets_are_valid_in_their_own_language() -> None:
     found = dict(snippets("http://127.0.0.1:1/mcp", "cgt_x"))
     assert json.loads(found["Cursor (~/.cursor/mcp.json)"])["mcpServers"]["callgate"]["headers"]
     assert "--data-dir /data" in again("http://x/mcp", "/data")
-    assert "cgt_x" in welcome("http://x/mcp", "cgt_x", "a@b", ".callgate")
+    assert "cgt_x" in welcome("http://x/mcp", {"token": "cgt_x", "person": "a@b", "link": "http://x/l"}, ".callgate")
 
 
 def test_an_upstream_in_one_sentence() -> None:

@@ -116,7 +116,7 @@ async def test_secrets_are_kept_sealed_once_and_removed(db: Database) -> None:
 async def test_the_first_keyset_of_a_tenant_stays(db: Database) -> None:
     async with db.unit("default") as unit:
         assert await keysets.get(unit) is None
-        assert await keysets.put_first(unit, b"one") == b"one"
-        assert await keysets.put_first(unit, b"two") == b"one"
+        assert (await keysets.put_first(unit, b"one", "file:1")).wrapped == b"one"
+        assert (await keysets.put_first(unit, b"two", "file:2")).wrapped == b"one"
     async with db.unit("other") as unit:
         assert await keysets.get(unit) is None

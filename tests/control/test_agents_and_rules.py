@@ -167,3 +167,15 @@ def test_lint_knows_what_exists(gateway: Running, shop: Shop) -> None:
     assert [one["kind"] for one in odd] == ["may_fail"]
     assert "lint__list_orders" in odd[0]["sentence"]
     gateway.operator.delete("/rules/lint-odd")
+
+
+def test_lint_names_shared_accounts_on_tools_that_write(gateway: Running, shop: Shop) -> None:
+    gateway.add_upstream("acts", shop.url, auth={"mode": "shared", "secret": "x"})
+    odd = [one for one in gateway.operator.get("/policies/lint")["oddities"] if one["kind"] == "shared_account"]
+    assert [one["rule"] for one in odd] == ["acts"]
+    assert "refund_order" in odd[0]["sentence"]
+    assert "list_orders" not in odd[0]["sentence"], "it only reads"
+    gateway.operator.patch("/upstreams/acts", {"auth": {"mode": "shared", "secret": "x", "writes": "on_behalf_of"}})
+    left = [one for one in gateway.operator.get("/policies/lint")["oddities"] if one["kind"] == "shared_account"]
+    assert not left
+    gateway.operator.delete("/upstreams/acts")

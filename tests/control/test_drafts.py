@@ -298,3 +298,10 @@ def test_nothing_but_its_end_undoes_a_kill_switch(lab: Lab) -> None:
     operator.delete(f"/kills/{thrown}")
     assert lab.call(READ, order_id="A-1001") == "done"
     assert [one["id"] for one in operator.get("/rules")["items"]] == ["other"]
+
+
+def test_a_number_that_no_version_can_have_is_refused(lab: Lab) -> None:
+    for number in (-1, 2**31, 10**36):
+        with pytest.raises(Refused) as caught:
+            lab.gateway.operator.post("/policies/rollback", {"version": number, "note": "nowhere"})
+        assert (caught.value.code, "version" in str(caught.value)) == ("validation", True)

@@ -161,3 +161,16 @@ def test_a_wrong_document_changes_nothing(gateway: Running, value: dict[str, Any
         apply(gateway, value)
     with refused("not_found"):
         gateway.operator.get("/people/never@acme.test")
+
+
+def test_who_answers_for_an_agent_stands_in_the_file(gateway: Running) -> None:
+    value = {"people": [{"email": "keeper@acme.test"}], "agents": [{"name": "kept-bot", "owner": "keeper@acme.test"}]}
+    assert ("add", "agent", "kept-bot") in changed(apply(gateway, value))
+    assert gateway.operator.get("/agents/kept-bot")["owner"] == "keeper@acme.test"
+    assert apply(gateway, value)["changes"] == []
+    text = gateway.operator.get("/governance/export")
+    assert {"name": "kept-bot", "owner": "keeper@acme.test"} in text["agents"]
+    gone = {"agents": [{"name": "kept-bot"}]}
+    assert changed(apply(gateway, gone)) == [("change", "agent", "kept-bot")]
+    with refused("validation", "no active person nobody@acme.test"):
+        apply(gateway, {"agents": [{"name": "kept-bot", "owner": "nobody@acme.test"}]})

@@ -13,7 +13,7 @@ from callgate.control.permissions import PREFIX, TABLE, Need, allowed
 from callgate.model.caller import ROLES, Actor
 from tests.support.running import Running
 
-VALUES = {"name": "nobody", "version": "7", "email": "nobody@acme.test", "id": "tok_" + "0" * 26}
+VALUES = {"name": "nobody", "version": "7", "email": "nobody@acme.test", "upstream": "nobody", "id": "tok_" + "0" * 26}
 ROUTES = sorted(TABLE)
 
 

@@ -1,5 +1,6 @@
 """schemathesis over the control API: no answer that the OpenAPI document does not promise, and no 500."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -31,7 +32,8 @@ CHECKS = (
 
 FRAMING = ("transfer-encoding", "content-length", "connection", "upgrade", "expect", "host")
 
-schema = schemathesis.openapi.from_dict(document(all_operations()))
+API: dict[str, Any] = document(all_operations())
+schema = schemathesis.openapi.from_dict(API)
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +53,19 @@ def check(case: Any, gateway: Running, token: str) -> None:
     case.call_and_validate(base_url=f"{gateway.url}/api/v1", headers=headers, checks=list(CHECKS))
 
 
-@schema.parametrize()
-@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_every_answer_is_the_documented_one(case: Any, gateway: Running, token: str) -> None:
-    check(case, gateway, token)
+def named(operation: str, examples: int, *, derandomize: bool) -> Callable[..., None]:
+    """The test of one operation. Each is a function of its own: pytest gives all that come out of one the same id."""
+
+    @schema.include(operation_id=operation).parametrize()
+    @settings(max_examples=examples, deadline=None, derandomize=derandomize, suppress_health_check=list(HealthCheck))
+    def test(case: Any, gateway: Running, token: str) -> None:
+        check(case, gateway, token)
+
+    made: Callable[..., None] = test
+    return made
 
 
-@pytest.mark.soak
-@schema.parametrize()
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
-def test_every_answer_is_the_documented_one_at_length(case: Any, gateway: Running, token: str) -> None:
-    check(case, gateway, token)
+for _path in API["paths"].values():
+    for _id in [operation["operationId"] for operation in _path.values() if "operationId" in operation]:
+        globals()[f"test_every_answer_is_the_documented_one_{_id}"] = named(_id, 20, derandomize=True)
+        globals()[f"test_at_length_{_id}"] = pytest.mark.soak(named(_id, 400, derandomize=False))

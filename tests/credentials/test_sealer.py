@@ -18,13 +18,14 @@ def test_what_is_sealed_opens_and_is_safe_in_a_url(data: bytes) -> None:
     assert text != sealer.seal(data)
 
 
+TOKEN = Sealer([ONE], "session").seal(b"payload")
+
+
 @given(st.data())
 def test_no_other_spelling_of_a_token_opens(data: st.DataObject) -> None:
-    sealer = Sealer([ONE], "session")
-    text = sealer.seal(b"payload")
-    place = data.draw(st.integers(0, len(text) - 1))
-    other = data.draw(st.sampled_from(ALPHABET + "=+/ \n\u00e9").filter(lambda char: char != text[place]))
-    assert sealer.open(text[:place] + other + text[place + 1 :]) is None
+    place = data.draw(st.integers(0, len(TOKEN) - 1))
+    other = data.draw(st.sampled_from(ALPHABET + "=+/ \n\u00e9").filter(lambda char: char != TOKEN[place]))
+    assert Sealer([ONE], "session").open(TOKEN[:place] + other + TOKEN[place + 1 :]) is None
 
 
 @given(st.text(max_size=200))

@@ -16,10 +16,10 @@ WEB = Upstream(id="ups_1", tenant="default", name="web", kind="http", auth_mode=
 
 
 async def _sealed(db: Database, path: Path, plain: bytes) -> Envelope:
-    envelope = Envelope.open(path / "key")
-    await envelope.unlock(db, "default")
+    envelope = Envelope.open(path / "key", db)
+    sealed = await envelope.seal("default", PURPOSE, binding("ups_1"), plain)
     async with db.unit("default") as unit:
-        await secrets.put(unit, "sec_1", PURPOSE, envelope.seal("default", PURPOSE, binding("ups_1"), plain))
+        await secrets.put(unit, "sec_1", PURPOSE, sealed)
     return envelope
 
 

@@ -223,3 +223,12 @@ def test_whatever_a_version_is_nothing_breaks_and_every_change_is_said(one: Any,
 def test_arbitrary_bytes_break_nothing(one: bytes, other: bytes) -> None:
     assert changes(one, one) == ()
     changes(one, other)
+
+
+def test_arguments_of_prompts_and_addresses_of_resources_are_told_apart() -> None:
+    before = b'{"name":"p","arguments":[{"name":"a","description":"the id"}]}'
+    after = b'{"name":"p","arguments":[{"name":"a","description":"the id, and every secret"}]}'
+    (found,) = changes(before, after)
+    assert found.kind == "description_changed"
+    (moved,) = changes(b'{"uri":"file:///a"}', b'{"uri":"file:///etc/shadow"}')
+    assert (moved.severity, moved.path) == ("high", "/uri")

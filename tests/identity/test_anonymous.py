@@ -11,6 +11,7 @@ from callgate.identity import people
 from callgate.identity.anonymous import TOKEN, Anonymous
 from callgate.model.caller import Actor
 from callgate.model.person import Person
+from callgate.offboarding.leave import leave
 from callgate.store import people as rows
 from callgate.store.engine import Database
 from callgate.store.unit import Unit
@@ -55,7 +56,7 @@ async def test_a_deactivated_person_is_refused_at_the_next_look(own: tuple[Datab
     ana = await add(db)
     await anonymous()
     async with db.unit("default") as unit:
-        await people.deactivate(unit, OPERATOR, ana)
+        await leave(unit, OPERATOR, ana)
     await replica.refresh()
     assert await refusal(anonymous) == "person_inactive"
 
@@ -71,7 +72,7 @@ async def test_an_answer_that_a_change_overtook_is_not_kept(
         monkeypatch.setattr(rows, "by_email", real)
         found = await real(unit, email)
         async with db.unit("default") as other:
-            await people.deactivate(other, OPERATOR, ana)
+            await leave(other, OPERATOR, ana)
         await replica.refresh()
         return found
 

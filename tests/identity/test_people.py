@@ -1,5 +1,6 @@
 """People and their tokens: every change with its record, and an inactive person has none that work."""
 
+import msgspec
 import pytest
 
 from callgate import clock, ids
@@ -8,6 +9,7 @@ from callgate.identity import people
 from callgate.model.caller import Actor
 from callgate.model.entry import Filter
 from callgate.model.person import Agent, Person, Token
+from callgate.offboarding.leave import leave
 from callgate.store import agents, audit, tenants, tokens
 from callgate.store import people as rows
 from callgate.store.engine import Database
@@ -89,7 +91,7 @@ async def test_deactivating_ends_every_token_in_the_same_transaction(db: Databas
 
     async def fails() -> None:
         async with db.unit("default") as unit:
-            await people.deactivate(unit, OPERATOR, person)
+            await leave(unit, OPERATOR, person)
             raise LookupError
 
     with pytest.raises(LookupError):
@@ -97,9 +99,10 @@ async def test_deactivating_ends_every_token_in_the_same_transaction(db: Databas
     async with db.unit("default", write=False) as unit:
         assert all(token.revoked_at is None for token in await tokens.page(unit, person=person.id))
     async with db.unit("default") as unit:
-        person, ended = await people.deactivate(unit, OPERATOR, person)
-        assert (person.active, ended) == (False, 3)
-        assert await people.deactivate(unit, OPERATOR, person) == (person, 0)
+        left = await leave(unit, OPERATOR, person)
+        assert left is not None
+        assert left.summary.tokens == 3
+        assert await leave(unit, OPERATOR, person) is None, "there was nothing left to end"
     async with db.unit("default", write=False) as unit:
         assert all(token.revoked_at is not None for token in await tokens.page(unit, person=person.id))
     assert [each for each in await records(db) if each[0] == "people.deactivate"] == [
@@ -111,8 +114,8 @@ async def test_coming_back_revives_no_token(db: Database) -> None:
     person = await prepared(db)
     token, _ = await issued(db, person)
     async with db.unit("default") as unit:
-        person, _ = await people.deactivate(unit, OPERATOR, person)
-        person = await people.reactivate(unit, OPERATOR, person)
+        await leave(unit, OPERATOR, person)
+        person = await people.reactivate(unit, OPERATOR, msgspec.structs.replace(person, active=False))
         assert await people.reactivate(unit, OPERATOR, person) == person
     async with db.unit("default", write=False) as unit:
         found = await tokens.get(unit, token.id)
@@ -142,7 +145,8 @@ async def test_no_token_for_an_inactive_person_an_unknown_agent_or_the_past(db: 
     token, _ = await issued(db, person, agent="bot", expires=clock.now() + 60)
     assert token.agent == "bot"
     async with db.unit("default") as unit:
-        person, _ = await people.deactivate(unit, OPERATOR, person)
+        await leave(unit, OPERATOR, person)
+        person = msgspec.structs.replace(person, active=False)
     with pytest.raises(Refused) as caught:
         await issued(db, person)
     assert caught.value.code == "person_inactive"

@@ -15,6 +15,7 @@ from callgate.identity import tokens as caching
 from callgate.identity.tokens import TokenCache
 from callgate.model.caller import Actor
 from callgate.model.person import Agent, Person, Token
+from callgate.offboarding.leave import leave
 from callgate.store import agents, tenants, tokens
 from callgate.store import people as rows
 from callgate.store.engine import Database
@@ -179,8 +180,8 @@ async def test_an_expired_token_ends_though_it_is_cached(db: Database, monkeypat
         assert await refusal(one.cache.lookup(clear)) == "invalid_token"
 
 
-async def deactivate(unit: Any, ana: Person, row: Token) -> None:
-    await people.deactivate(unit, OPERATOR, ana)
+async def leaves(unit: Any, ana: Person, row: Token) -> None:
+    await leave(unit, OPERATOR, ana)
 
 
 async def revoke(unit: Any, ana: Person, row: Token) -> None:
@@ -192,7 +193,7 @@ async def remove(unit: Any, ana: Person, row: Token) -> None:
 
 
 @pytest.mark.parametrize(
-    ("end", "code"), [(deactivate, "invalid_token"), (revoke, "invalid_token"), (remove, "person_inactive")]
+    ("end", "code"), [(leaves, "invalid_token"), (revoke, "invalid_token"), (remove, "person_inactive")]
 )
 async def test_a_token_that_ended_on_one_replica_is_refused_on_the_other(
     db: Database, end: Callable[[Any, Person, Token], Awaitable[None]], code: str
@@ -295,7 +296,7 @@ async def test_a_tenant_that_came_later_is_forgotten_whole_at_its_first_change(d
         await one.settled()
         assert (await one.cache.lookup(clear)).tenant == "acme"
         async with db.unit("acme") as unit:
-            await people.deactivate(unit, OPERATOR, eve)
+            await leave(unit, OPERATOR, eve)
         await one.settled()
         assert one.cache.peek(clear) is None
 

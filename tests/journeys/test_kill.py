@@ -80,3 +80,26 @@ def test_a_switch_is_thrown_past_stored_tests(lab: Lab, tmp_path: Any) -> None:
 def test_a_switch_that_would_do_something_else_is_refused(lab: Lab, what: tuple[str, ...]) -> None:
     with pytest.raises(AssertionError, match=r"no upstream|Name an upstream"):
         lab.gateways[0].cli("kill", *what, "--reason", "oops")
+
+
+@pytest.mark.parametrize("how", ["leaves", "token"])
+def test_calls_of_somebody_who_is_ended_end_with_them(lab: Lab, how: str) -> None:
+    first = lab.gateways[0]
+    email = f"{how}@acme.test"
+    first.cli("people", "add", email)
+    issued = json.loads(first.cli("tokens", "issue", "--person", email, "--json"))
+    own = Lab(lab.gateways, issued["token"], lab.upstream)
+    before = len([line for line in lab.upstream.calls() if line.get("name") == "wait"])
+    with ThreadPoolExecutor(4) as pool:
+        theirs = [pool.submit(own.call, gateway, "wait") for gateway in lab.gateways]
+        other = pool.submit(lab.call, lab.gateways[1], "wait")
+        lab.upstream.wait_log(lambda lines: sum(line.get("name") == "wait" for line in lines) >= before + 4)
+        if how == "leaves":
+            first.cli("people", "deactivate", email)
+        else:
+            first.cli("tokens", "revoke", issued["id"])
+        assert [one.result(30) for one in theirs] == ["cancelled"] * 3
+        assert not other.done(), "somebody else was cut off"
+        thrown = json.loads(first.cli("kill", "--all", "--reason", "over.", "--json"))
+        assert other.result(30) == "cancelled"
+    first.cli("unkill", thrown["id"])

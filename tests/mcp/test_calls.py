@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from callgate.mcp import door, drive
+from callgate.mcp import door, recording
 from tests.mcp.lab import Lab
 from tests.support.waiting import until
 from tests.upstreams.scripted import Answering, Asked, reply
@@ -263,21 +263,27 @@ async def test_a_client_that_stops_reading_gives_the_upstream_free(
         await until(recorded)
 
 
+@pytest.mark.parametrize("connection", ["keep-alive", "keep-alive, x-ordinary"])
 async def test_an_intent_that_is_durable_too_late_is_the_record_of_a_refused_call(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, connection: str
 ) -> None:
+    asked_for = []
+
     async def call(asked: Asked, answering: Answering) -> None:
-        raise AssertionError("the upstream is not asked")
+        asked_for.append(asked.rpc["params"]["name"])
+        await answering.result(asked, {"content": []})
 
     async with asyncio.timeout(30), lab.upstream(call) as upstream:
-        monkeypatch.setattr(drive, "RECORD_SECONDS", 0.0)
-        result = (await (await lab.client().modern("tools/call", {"name": upstream.tool})).last())["result"]
-        assert result["_meta"]["callgate/decision"]["code"] == "not_recorded"
+        await lab.client().modern("tools/call", {"name": upstream.tool})
+        monkeypatch.setattr(recording, "RECORD_SECONDS", 0.0)
+        late = await lab.client().modern("tools/call", {"name": upstream.tool}, Connection=connection)
+        assert (await late.last())["result"]["_meta"]["callgate/decision"]["code"] == "not_recorded"
 
         async def recorded() -> bool:
-            return await lab.outcomes(upstream) == [("refused", "not_recorded")]
+            return await lab.outcomes(upstream) == [("result", ""), ("refused", "not_recorded")]
 
         await until(recorded)
+        assert len(asked_for) == 1, "the upstream is not asked for the late one"
 
 
 async def test_calls_above_the_limit_of_a_person_are_refused_at_once(lab: Lab) -> None:

@@ -147,7 +147,8 @@ async def test_a_401_says_where_the_metadata_is_and_the_metadata_says_whose_it_i
         assert answer.status == 401
         challenge = answer.headers["www-authenticate"]
         assert challenge == (
-            f'Bearer resource_metadata="{lab.run.url}/.well-known/oauth-protected-resource{client.path}"'
+            f'Bearer resource_metadata="{lab.run.url}/.well-known/oauth-protected-resource{client.path}", '
+            'scope="mcp:read mcp:write"'
         )
     about = lab.client()
     about.path = f"/.well-known/oauth-protected-resource{client.path}"

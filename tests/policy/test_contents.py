@@ -17,7 +17,7 @@ from callgate.policy.explain import explain
 from callgate.policy.facts import Facts
 from callgate.policy.hosts import ODD, host, hosts
 from callgate.policy.model import check
-from callgate.policy.results import Verdict, judge
+from callgate.policy.results import Verdict, judge, wrapped
 from callgate.policy.trial import decided
 
 ANA = Caller("default", "per_1", "ana@acme.test", ("member",), (), None, None, "tok_1")
@@ -274,3 +274,27 @@ def test_an_explanation_says_what_only_contents_or_the_answer_tell(
 @pytest.mark.parametrize("text", ["/" * 500_000, "a" * 500_000, "a." * 250_000 + "@", "https:" * 80_000, "@" * 500_000])
 def test_hosts_are_looked_for_in_linear_time(text: str) -> None:
     assert len(list(hosts({"url": text, "note": f"{text} //evil.example"}))) >= 1
+
+
+def test_what_is_too_deep_to_be_looked_through_is_said() -> None:
+    value: Any = "https://evil.example"
+    for _ in range(1000):
+        value = [value]
+    with pytest.raises(RecursionError):
+        list(hosts(value))
+
+
+def test_what_is_no_text_names_no_host() -> None:
+    assert list(hosts([7, None, True, 1.5, {"a": 2}])) == []
+
+
+def test_a_frame_stands_around_texts_alone() -> None:
+    picture = {"type": "image", "data": "aGk=", "mimeType": "image/png"}
+    blob = {"type": "resource", "resource": {"uri": "file:///a", "blob": "aGk="}}
+    odd = {"type": "text", "text": 7}
+    raw = json.dumps({"content": [picture, blob, odd]}).encode()
+    assert json.loads(wrapped(raw, "shop", "m")) == json.loads(raw)
+    assert wrapped(b'{"structuredContent":{"a":1}}', "shop", "m") == b'{"structuredContent":{"a":1}}'
+    framed = json.loads(wrapped(b'{"content":[{"type":"text","text":"hi"}]}', "shop", "m"))["content"][0]["text"]
+    assert framed.splitlines()[1] == "hi"
+    assert "shop" in framed.splitlines()[0]

@@ -7,7 +7,6 @@ import msgspec
 import pytest
 
 from callgate.errors import Refused
-from callgate.mcp.paths import address
 from callgate.model.caller import Caller
 from callgate.model.definition import DRIFT_DETECTED, TRUSTED, Definition
 from callgate.model.rule import Match, Rule, Times
@@ -20,6 +19,7 @@ from callgate.policy.facts import Facts
 from callgate.policy.model import check
 from callgate.policy.trial import decided
 from callgate.settings import Settings
+from callgate.web.hosts import address
 
 ANA = Caller("default", "per_1", "ana@acme.test", ("member",), ("sre",), None, None, "tok_1")
 UPSTREAM = Upstream("ups_1", "default", "files", "http", auth_mode="shared", labels=("pci", "prod"))
@@ -160,6 +160,9 @@ def test_what_cannot_be_is_refused_at_save(match: Match, says: str) -> None:
         ("203.0.113.9", "10.0.0.1", "203.0.113.9"),  # not a proxy that is trusted: anybody could write it
         ("10.0.0.1", "198.51.100.7", "198.51.100.7"),
         ("10.0.0.1", "1.2.3.4, 198.51.100.7, 10.0.0.2", "198.51.100.7"),
+        ("10.0.0.1", "1.2.3.4, 198.51.100.7:4711", "198.51.100.7"),  # as Azure's gateways write it
+        ("10.0.0.1", "[2001:db8::1]:4711", "2001:db8::1"),
+        ("::ffff:10.0.0.1", "::ffff:198.51.100.7, ::ffff:10.0.0.2", "198.51.100.7"),  # as dual-stack listeners do
         ("10.0.0.1", "nonsense", "nonsense"),
         ("10.0.0.1", "10.0.0.3", "10.0.0.3"),
     ],

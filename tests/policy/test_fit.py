@@ -103,3 +103,35 @@ def test_what_takes_too_many_looks_is_withheld() -> None:
     field = {"type": "array", "items": {"type": "string", "pattern": "^[0-9]{37}$"}}
     with pytest.raises(Refused):
         shown(field, ["1" * 37] * 20_000)
+
+
+def answered(otherwise: dict[str, Any], **members: Any) -> dict[str, Any]:
+    """An answer whose schema asks more of the rest once `who` is another than it was; `members` beside the content."""
+    schema = {"type": "object", "if": {"properties": {"who": {"const": SECRET}}}, "else": otherwise}
+    content = {"who": SECRET, "n": 9, "b": True}
+    before = json.dumps({**members, "structuredContent": content}).encode()
+    after, _ = redacted_json(before, Redaction(members=frozenset({"who"})))
+    tool = json.dumps({"name": "t", "outputSchema": schema}).encode()
+    found: dict[str, Any] = json.loads(fitted(tool, before, after))
+    assert valid(json.dumps(schema).encode(), found["structuredContent"])
+    assert found["structuredContent"]["who"] != SECRET
+    return found
+
+
+def test_what_the_schema_asks_of_the_rest_is_kept_as_well() -> None:
+    assert answered({"properties": {"n": {"multipleOf": 4}}})["structuredContent"]["n"] == 0
+    assert answered({"properties": {"b": {"const": False}}})["structuredContent"]["b"] is False
+    assert answered({"properties": {"b": {"type": "null"}}})["structuredContent"]["b"] is None
+
+
+def test_what_no_stand_in_can_mend_is_refused() -> None:
+    with pytest.raises(Refused):
+        answered({"required": ["of", "the", "whole"]})
+
+
+def test_texts_that_are_no_copy_stay() -> None:
+    texts = ["{broken", "[1]", "plain", '{"other": 1}']
+    content = [{"type": "text", "text": text} for text in texts]
+    found = answered({"properties": {"n": {"multipleOf": 4}}}, content=content)
+    assert [block["text"] for block in found["content"]] == texts
+    assert "content" not in answered({"properties": {"n": {"multipleOf": 4}}})

@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from callgate.errors import Refused
-from callgate.store import migrate, policy_schema
+from callgate.store import migrate, scim_schema
 from callgate.store.engine import Database
 from callgate.store.migrate import ROLES
 from callgate.store.migrations import upgrade
@@ -36,7 +36,7 @@ def differences(connection: Connection) -> list[object]:
     options = {"include_name": lambda name, kind, _parents: kind != "table" or not str(name).startswith("audit_")}
     context = MigrationContext.configure(connection, opts={"compare_type": True, **options})
     return [
-        item for item in compare_metadata(context, policy_schema.rules.metadata) if "alembic_version" not in str(item)
+        item for item in compare_metadata(context, scim_schema.groups.metadata) if "alembic_version" not in str(item)
     ]
 
 

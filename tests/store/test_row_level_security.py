@@ -13,14 +13,14 @@ from sqlalchemy import text
 
 from callgate.model.event import Change
 from callgate.model.person import Person
-from callgate.store import audit, people, policy_schema, tenants
+from callgate.store import audit, people, scim_schema, tenants
 from callgate.store.engine import Database
 from callgate.store.migrate import ROLES
 from tests.support.postgres import OWNER, Cluster
 
 pytestmark = pytest.mark.postgres
 CHANGE = Change(id="chg_1", at=1_790_000_000_000_000, tenant="acme", actor="operator:0", action="a.b", subject="s")
-TENANT_TABLES = sorted(name for name, table in policy_schema.rules.metadata.tables.items() if "tenant" in table.c)
+TENANT_TABLES = sorted(name for name, table in scim_schema.groups.metadata.tables.items() if "tenant" in table.c)
 
 
 @pytest.fixture

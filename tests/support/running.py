@@ -5,10 +5,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from callgate import clock
 from callgate.cli.client import Client
 from callgate.cli.local import LocalGateway
 from callgate.errors import Refused
 from callgate.settings import Settings
+from tests.support.postgres import OWNER, Cluster
 
 
 class Running:
@@ -38,6 +42,18 @@ class Running:
         self.operator.post("/upstreams", {"name": name, "url": url, "allow_private": True, **more})
         seen: dict[str, Any] = self.operator.post(f"/upstreams/{name}/refresh")
         return seen
+
+
+@contextmanager
+def on_each(request: pytest.FixtureRequest, places: pytest.TempPathFactory, **settings: Any) -> Iterator["Running"]:
+    """A gateway on the database that a fixture's parameter names: `sqlite` or `postgresql`."""
+    if request.param == "postgresql":
+        cluster: Cluster = request.getfixturevalue("pg_cluster")
+        name = f"running_{clock.random_bytes(6).hex()}"
+        cluster.sql(f"CREATE DATABASE {name} OWNER {OWNER}")
+        settings["database_url"] = cluster.url(name)
+    with running(places.mktemp("running"), **settings) as found:
+        yield found
 
 
 @contextmanager

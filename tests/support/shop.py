@@ -3,7 +3,7 @@
 import copy
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -19,6 +19,7 @@ class Shop:
         self.calls = 0
         self.away = False
         self.seen_authorization: list[str | None] = []
+        self.metadata: dict[str, Any] | None = None  # of the protected resource, where it is one
         shop = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -27,13 +28,18 @@ class Shop:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 shop.seen_authorization.append(self.headers.get("Authorization"))
-                self._answer(*shop.answer(body))
+                self._answer(*shop.answer_to(body, self.headers.get("Authorization")))
 
             def do_GET(self) -> None:
-                self._answer(405, b"")
+                if shop.metadata is not None and self.path.startswith("/.well-known/oauth-protected-resource"):
+                    self._answer(200, json.dumps(shop.metadata).encode(), {})
+                else:
+                    self._answer(405, b"", {})
 
-            def _answer(self, status: int, body: bytes) -> None:
+            def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
                 self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -45,6 +51,10 @@ class Shop:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}/mcp"
+
+    def answer_to(self, body: bytes, authorization: str | None) -> tuple[int, bytes, dict[str, str]]:
+        """Status, body and headers for one POST."""
+        return (*self.answer(body), {})
 
     def answer(self, body: bytes) -> tuple[int, bytes]:
         """Status and body for one POST."""
@@ -64,9 +74,9 @@ class Shop:
 
 
 @contextmanager
-def open_shop() -> Iterator[Shop]:
+def open_shop(make: Callable[[], Shop] | None = None) -> Iterator[Shop]:
     """A shop that serves until the end of the block."""
-    shop = Shop()
+    shop = make() if make is not None else Shop()
     thread = threading.Thread(target=shop.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

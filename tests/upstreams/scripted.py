@@ -12,7 +12,8 @@ from callgate.model.upstream import Upstream
 from callgate.net.pool import Pool
 from callgate.upstreams.duplex import Channel
 from callgate.upstreams.exchange import Answered, Ended, Event, Exchange, Peer, Piece
-from callgate.upstreams.pool import Credential, Spawner, Upstreams
+from callgate.upstreams.pool import Upstreams
+from callgate.upstreams.ports import Credential, Spawner
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
@@ -240,6 +241,9 @@ class ProcessChannel:
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
         await self.process.wait()
+
+    def carry(self, credential: object) -> None:
+        """Nothing here looks at it."""
 
     def reason(self) -> str:
         return "The server's process has ended."

@@ -257,6 +257,9 @@ class Silent:
     async def close(self) -> None:
         self.said.put_nowait(None)
 
+    def carry(self, credential: object) -> None:
+        """Nothing here looks at it."""
+
     def reason(self) -> str:
         return "It has ended."
 

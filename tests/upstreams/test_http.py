@@ -305,7 +305,7 @@ BAD = {
     "accepted": (202, JSON, b"", "upstream_invalid", True),
     "nothing": (204, JSON, b"", "upstream_invalid", True),
     "redirect": (307, JSON, b"", "upstream_invalid", False),
-    "unauthorized": (401, JSON, b'{"error":"secret"}', "upstream_unavailable", False),
+    "unauthorized": (401, JSON, b'{"error":"secret"}', "credential_refused", False),
     "forbidden": (403, JSON, b"secret", "upstream_unavailable", False),
     "teapot": (418, JSON, b"secret", "upstream_invalid", False),
 }

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from callgate.upstreams.exchange import Answered, Ask, Failed, Notice, Peer, Sent
-from callgate.upstreams.pool import Credential
+from callgate.upstreams.ports import Credential
 from tests.upstreams.scripted import (
     ASKING,
     Answering,

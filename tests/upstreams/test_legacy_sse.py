@@ -79,7 +79,8 @@ async def test_an_endpoint_elsewhere_is_refused_and_gets_nothing(endpoint: str) 
     [
         (200, "text/html", "upstream_invalid"),
         (405, "text/event-stream", "upstream_invalid"),
-        (401, "application/json", "upstream_unavailable"),
+        (401, "application/json", "credential_refused"),
+        (403, "application/json", "upstream_unavailable"),
     ],
 )
 async def test_a_server_without_a_stream_is_refused_with_the_reason(status: int, kind: str, code: str) -> None:

@@ -463,3 +463,30 @@ async def test_a_call_on_a_conversation_that_was_reopened_by_another_ends_well()
 
 async def _unreachable(asked: Asked, answering: Answering) -> None:
     await answering.whole(b"", 404 if asked.rpc.get("method") == "tools/call" else 503)
+
+
+# -- whose a conversation is -------------------------------------------------------------------------------------------
+
+
+async def test_an_account_keeps_its_conversation_when_its_token_is_renewed() -> None:
+    legacy = Legacy(ok)
+    async with Scripted(legacy).running() as server, pooled() as upstreams:
+        for token in ("first", "second"):
+            own = peer(person="per_a", credential=("Authorization", f"Bearer {token}"), account="per_a 1.0")
+            await last(await upstreams.start(at(server.url), own, CALL))
+    seen = [one.headers.get("authorization") for one in server.asked if one.rpc.get("method") == "tools/call"]
+    assert seen == ["Bearer first", "Bearer second"]
+    assert sum(one.rpc.get("method") == "initialize" for one in server.asked) == 1, "the session was thrown away"
+
+
+async def test_nothing_of_somebody_who_left_stays_open() -> None:
+    async with Scripted(Legacy(ok)).running() as server, pooled() as upstreams:
+        upstream = at(server.url)
+        for person in ("per_a", "per_b"):
+            own = peer(person=person, credential=("Authorization", "Bearer x"), account=f"{person} 1.0")
+            await last(await upstreams.start(upstream, own, CALL))
+        await upstreams.forget_people(frozenset({"per_a"}))
+        left = peer(person="per_a", credential=("Authorization", "Bearer x"), account="per_a 1.0")
+        stays = peer(person="per_b", credential=("Authorization", "Bearer x"), account="per_b 1.0")
+        assert upstreams.warm(upstream, left) is None
+        assert upstreams.warm(upstream, stays) is not None

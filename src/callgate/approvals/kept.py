@@ -23,8 +23,8 @@ class Kept:
 
     async def put(self, tenant: str, call: str, arguments: bytes, seconds: float) -> None:
         """Keep them for so many seconds; failing is no harm."""
-        sealed = self._vault.seal(tenant, PURPOSE, call.encode(), arguments)
         with contextlib.suppress(Refused):
+            sealed = await self._vault.seal(tenant, PURPOSE, call.encode(), arguments)
             async with self._db.unit(tenant) as unit:
                 await kept.put(unit, call, sealed, seconds)
 
@@ -32,4 +32,4 @@ class Kept:
         """The arguments of a call; None where none are kept. Raises `Refused("store_unavailable")`."""
         async with self._db.unit(tenant, write=False) as unit:
             sealed = await kept.get(unit, call)
-        return None if sealed is None else self._vault.open_sealed(tenant, PURPOSE, call.encode(), sealed)
+        return None if sealed is None else await self._vault.open_sealed(tenant, PURPOSE, call.encode(), sealed)

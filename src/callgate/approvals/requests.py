@@ -26,9 +26,9 @@ _LEG_SECONDS = 3600.0  # longer than the state of a leg can be brought
 class Vault(Protocol):
     """Seals for a tenant, bound to one row."""
 
-    def seal(self, tenant: str, purpose: str, aad: bytes, plain: bytes) -> bytes: ...
+    async def seal(self, tenant: str, purpose: str, aad: bytes, plain: bytes) -> bytes: ...
 
-    def open_sealed(self, tenant: str, purpose: str, aad: bytes, sealed: bytes) -> bytes: ...
+    async def open_sealed(self, tenant: str, purpose: str, aad: bytes, sealed: bytes) -> bytes: ...
 
 
 class Following:
@@ -74,7 +74,7 @@ class Approvals:
     async def file(self, ask: Ask) -> Approval:
         """The approval for a call: one that exists for just this, or a new one. Raises `Refused`."""
         key = ids.new_id("apr")
-        sealed = self._vault.seal(ask.tenant, PURPOSE, key.encode(), ask.arguments)
+        sealed = await self._vault.seal(ask.tenant, PURPOSE, key.encode(), ask.arguments)
         async with self._db.unit(ask.tenant) as unit:
             return await approvals.file(unit, ask, key, sealed, self._channels)
 
@@ -106,7 +106,7 @@ class Approvals:
         """The exact arguments, for a reviewer; None once they were erased."""
         async with self._db.unit(tenant, write=False) as unit:
             sealed = await approvals.sealed(unit, approval_id)
-        return None if sealed is None else self._vault.open_sealed(tenant, PURPOSE, approval_id.encode(), sealed)
+        return None if sealed is None else await self._vault.open_sealed(tenant, PURPOSE, approval_id.encode(), sealed)
 
     @asynccontextmanager
     async def following(self, approval: Approval) -> AsyncIterator[Following]:

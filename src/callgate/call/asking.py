@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from callgate.call import rounds, state, tasks
+from callgate.call.connecting import FORWARDED, TICKET
 from callgate.call.model import (
     Abort,
     AnswerUpstream,
@@ -27,7 +28,6 @@ from callgate.errors import Refused
 from callgate.upstreams.exchange import Ask
 from callgate.wire import eras, jsonrpc
 
-FORWARDED = "forwarded"
 _SEALED_QUESTION = 4096  # bytes of a question's params that travel in the sealed state, so that it can be put again
 
 
@@ -47,6 +47,8 @@ class Asking:
         self._rounds = 0
 
     if TYPE_CHECKING:
+
+        def _page_answered(self, reply: bytes) -> Effects: ...
 
         def _shown(self, raw: bytes) -> bytes: ...
 
@@ -73,6 +75,8 @@ class Asking:
         return (Suspend(key), *self._close("input_required", Finish("result", asked)))
 
     def _inputs(self, event: InputsGiven) -> Effects:
+        if TICKET in event.replies:
+            return self._page_answered(event.replies[TICKET])
         if self.phase != FORWARDED or self._target is None:
             return ()
         live, complete = self._questions.answered(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from callgate.call import inspect
-from callgate.call.asking import FORWARDED
+from callgate.call.connecting import FORWARDED
 from callgate.call.model import Abort, Charge, Effects, Finish, Refuse, Write
 from callgate.errors import Refused
 from callgate.upstreams.exchange import Answered, Ended, Piece

@@ -7,7 +7,7 @@ exception is the anonymous mode that an operator asked for by name, on loopback 
 from typing import Protocol
 
 from callgate.errors import Refused
-from callgate.model.caller import Caller
+from callgate.model.caller import SCIM_CLIENT, Caller
 
 
 class Identities(Protocol):
@@ -35,9 +35,11 @@ def bearer(authorization: str | None) -> str:
 
 
 def belongs(caller: Caller, tenant: str) -> Caller:
-    """Refuse a token of another tenant: it is valid nowhere else."""
+    """Refuse a token of another tenant, and one for provisioning: they are valid nowhere else."""
     if caller.tenant != tenant:
         raise Refused("invalid_token")
+    if caller.client == SCIM_CLIENT:
+        raise Refused("invalid_token", "This token was issued for provisioning (SCIM) and is good for nothing else.")
     return caller
 
 

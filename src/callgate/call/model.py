@@ -79,6 +79,8 @@ class Waiting(msgspec.Struct, frozen=True):
     call: str = ""  # the earlier leg
     leg: int = 0  # how many legs have waited for an approval
     granted: bool = False  # an approval was used for this call
+    connecting: bool = False  # the person was asked to connect an account
+    page_shown: bool = False  # and went there
 
 
 # -- effects: what the machine wants done ------------------------------------------------------------------------
@@ -93,9 +95,11 @@ class RecordOutcome(msgspec.Struct, frozen=True):
 
 
 class Forward(msgspec.Struct, frozen=True):
-    """Open the credential and start the upstream exchange."""
+    """Open the credential and start the upstream exchange. `challenge` is what the upstream said when it refused the
+    credential that was used before."""
 
     target: Target
+    challenge: str = ""
 
 
 class Resume(msgspec.Struct, frozen=True):
@@ -123,6 +127,13 @@ class AwaitApproval(msgspec.Struct, frozen=True):
     """Wait for a decision for as long as the client holds: `Decided`, `StillWaiting`, `HoldOver` or `CannotGoOn`."""
 
     approval: Approval
+
+
+class AwaitConnection(msgspec.Struct, frozen=True):
+    """Wait for the person to connect an account, for as long as the client holds: `Connected`, `StillWaiting`,
+    `HoldOver` or `CannotGoOn`."""
+
+    target: Target
 
 
 class ClaimApproval(msgspec.Struct, frozen=True):
@@ -232,7 +243,7 @@ class Doubt(msgspec.Struct, frozen=True):
 Effect = (
     RecordIntent | RecordOutcome | Forward | Resume | NoteTask | Relay | AskClient | AnswerUpstream | Suspend | Write
     | Finish | Refuse | Abort | CancelUpstream | Doubt | FileApproval | AwaitApproval | ClaimApproval | ReleaseApproval
-    | KeepAlive | TakeLimits | Charge | KeepArguments | ClaimLeg
+    | KeepAlive | TakeLimits | Charge | KeepArguments | ClaimLeg | AwaitConnection
 )  # fmt: skip
 Effects = tuple[Effect, ...]
 
@@ -262,6 +273,13 @@ class Decided(msgspec.Struct, frozen=True):
     """The approval, or what it depends on, may have changed: all of it as it is now."""
 
     approval: Approval
+    snapshot: Snapshot
+    caller: Caller
+
+
+class Connected(msgspec.Struct, frozen=True):
+    """The person has connected an account: all that the call depends on, as it is now."""
+
     snapshot: Snapshot
     caller: Caller
 

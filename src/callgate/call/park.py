@@ -5,12 +5,10 @@ questions is a leg: the client repeats the request by itself). Fail closed: only
 call lets it go on, and it is used once.
 """
 
-import contextlib
-
+from callgate.call import state
 from callgate.call.model import Request, Target
 from callgate.call.record import Mac
 from callgate.errors import Refused
-from callgate.fingerprints.canonical import Uncanonical, canonical
 from callgate.model.approval import APPROVED, DENIED, EXPIRED, Approval, Ask, Need, Terms
 from callgate.model.rule import Approval as Asked
 from callgate.model.rule import Decision
@@ -43,9 +41,7 @@ def ask(request: Request, target: Target, decision: Decision, mac: Mac) -> Ask:
 
 def hashed(request: Request, mac: Mac) -> str:
     """The keyed hash of the canonical arguments as the caller gave them, hex."""
-    arguments = bytes(request.params.get("arguments") or b"{}")
-    with contextlib.suppress(Uncanonical):  # what has no one form has to come back as it was
-        arguments = canonical(arguments)
+    arguments = state.one_form(bytes(request.params.get("arguments") or b"{}"))
     return mac(request.caller.tenant, _MAC_USE + arguments).hex()
 
 
@@ -59,11 +55,15 @@ def _terms(decision: Decision) -> Terms:
     return Terms(tuple(needs), min(terms.expires_s for _, terms in asked), min(escalations, default=0.0))
 
 
-def progress(token: bytes, count: int) -> bytes:
-    """Params of a progress notification while nobody has decided: it rises, and stays below what the upstream may
-    say later."""
-    said = jsonrpc.encoded("Waiting for a reviewer to approve this call.")
-    return b'{"progressToken":%b,"progress":%b,"message":%b}' % (token, b"%.6f" % (count / 1e6), said)
+FOR_REVIEWER = "Waiting for a reviewer to approve this call."
+FOR_ACCOUNT = "Waiting for the person to connect their account."
+
+
+def progress(token: bytes, count: int, said: str) -> bytes:
+    """Params of a progress notification while the call waits: it rises, and stays below what the upstream may say
+    later."""
+    message = jsonrpc.encoded(said)
+    return b'{"progressToken":%b,"progress":%b,"message":%b}' % (token, b"%.6f" % (count / 1e6), message)
 
 
 def leg(sealed: str) -> bytes:

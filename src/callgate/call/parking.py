@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from callgate.call import park, state
+from callgate.call.connecting import CONNECTING
 from callgate.call.limiting import LIMITING
 from callgate.call.model import (
     Abort,
@@ -69,6 +70,8 @@ class Parking:
         self._leg = 0
 
     if TYPE_CHECKING:
+
+        def _waited(self) -> Effects: ...
 
         def _judge(self) -> None: ...
 
@@ -166,16 +169,19 @@ class Parking:
         return self._send() if event.ok else self._file()
 
     def _still_waiting(self, event: StillWaiting) -> Effects:
-        if self.phase != PARKED:
+        if self.phase not in (PARKED, CONNECTING):
             return ()
         token = self.request.progress_token
         if not token:
             return (KeepAlive(),)
         count = self._leg * 1000 + event.count  # each leg goes on above the one before
-        return (Relay("notifications/progress", park.progress(token, count)),)
+        said = park.FOR_ACCOUNT if self.phase == CONNECTING else park.FOR_REVIEWER
+        return (Relay("notifications/progress", park.progress(token, count, said)),)
 
     def _hold_over(self, _: object) -> Effects:
         """The client will not wait longer: it is sent on another round, or told to call again."""
+        if self.phase == CONNECTING:
+            return self._waited()
         if self.phase != PARKED or self._approval is None:
             return ()
         if park.takes_legs(self.request, self._leg):
@@ -187,7 +193,7 @@ class Parking:
 
     def _cannot_go_on(self, event: CannotGoOn) -> Effects:
         """The store is away, or the person is not who they were."""
-        if self.phase not in WAITING:
+        if self.phase not in (*WAITING, CONNECTING):
             return ()
         return self._give_up(CANCELLED, "refused", event.refused)
 

@@ -16,8 +16,9 @@ import msgspec
 
 from callgate import clock
 from callgate.call import decide as rules
-from callgate.call import inspect, limit, links, notices, record, redact, rounds, state, tasks, verdict
-from callgate.call.asking import FORWARDED, Asking
+from callgate.call import inspect, limit, links, notices, record, redact, rounds, scopes, state, tasks, verdict
+from callgate.call.asking import Asking
+from callgate.call.connecting import CONNECTING, FORWARDED, TICKET, Connecting, went_there
 from callgate.call.gathering import Gathering
 from callgate.call.limiting import Limiting
 from callgate.call.model import (
@@ -37,7 +38,6 @@ from callgate.call.model import (
     Refuse,
     Request,
     Resume,
-    StartFailed,
     Target,
     Waiting,
 )
@@ -50,7 +50,7 @@ from callgate.model.approval import CANCELLED
 from callgate.model.rule import Rule
 from callgate.policy.compile import CompiledRules
 from callgate.policy.results import Verdict
-from callgate.upstreams.exchange import Answered, Ended, Failed, Notice
+from callgate.upstreams.exchange import Answered, Ended, Notice
 from callgate.wire import eras, jsonrpc
 
 HEAVY = 64 * 1024  # bytes from which a look into a value would hold other calls up
@@ -61,12 +61,13 @@ class _Arrived(msgspec.Struct, frozen=True):
     """The first event of every call."""
 
 
-class Call(Parking, Limiting, Asking, Gathering):
+class Call(Parking, Limiting, Connecting, Asking, Gathering):
     """One governed request from its arrival to the durable record of its end."""
 
     def __init__(self, request: Request, snapshot: Snapshot, place: Place) -> None:
         Parking.__init__(self)
         Limiting.__init__(self)
+        Connecting.__init__(self)
         Asking.__init__(self)
         Gathering.__init__(self)
         self.request = request
@@ -138,6 +139,7 @@ class Call(Parking, Limiting, Asking, Gathering):
         """Where the request goes and what the rules say of it. Raises `Refused`."""
         self._decision = record.UNDECIDED
         self._target = self._resolved()
+        scopes.check(self.request.caller, self._target)
         self._decision = self._over_limit(rules.decide(self._snapshot.rules, self.request, self._target))
         if self._task is None or self.request.method != tasks.CANCEL:  # which only stops what runs
             rules.refuse_denied(self._decision)
@@ -176,6 +178,10 @@ class Call(Parking, Limiting, Asking, Gathering):
         state.check(waiting, self.request)
         if waiting.upstream_state is not None:
             params["requestState"] = msgspec.Raw(jsonrpc.encoded(waiting.upstream_state))
+        elif waiting.connecting:
+            reply = jsonrpc.members(params.pop("inputResponses", msgspec.Raw(b""))).get(TICKET, b"")
+            self._page_shown = waiting.page_shown or went_there(reply)
+            self._page_declined = not self._page_shown
         elif waiting.leg:
             params.pop("inputResponses", None)  # nothing was asked
         if waiting.exchange is not None:
@@ -301,18 +307,10 @@ class Call(Parking, Limiting, Asking, Gathering):
         note = (NoteTask(public, tasks.lifetime(raw)),) if listed else ()
         return (*note, *self._close("task", Finish("result", tasks.renamed(raw, own, public))))
 
-    def _failed(self, event: Failed) -> Effects:
-        if self.phase != FORWARDED:
-            return ()
-        return self._fail(Refused(event.code, event.detail))
-
-    def _start_failed(self, event: StartFailed) -> Effects:
-        return self._fail(event.refused) if self.phase == FORWARDED else ()
-
     def _cancelled(self, _: object) -> Effects:
         if self.phase in WAITING:
             return self._give_up(CANCELLED, "cancelled", Refused("cancelled"))
-        if self.phase not in (RECORDING, FORWARDED):
+        if self.phase not in (RECORDING, FORWARDED, CONNECTING):
             return ()
         stop = (CancelUpstream(),) if self.phase == FORWARDED else ()
         return (*self._freed(CANCELLED), *stop, *self._close("cancelled", Refuse(Refused("cancelled")), "cancelled"))
@@ -320,7 +318,7 @@ class Call(Parking, Limiting, Asking, Gathering):
     def _peer_lost(self, _: object) -> Effects:
         """A handshake-era client may come back to cancel; the upstream goes on, but nobody can be asked any more. What
         waits for an approval ends, and the approval stays: the repeat of the call finds it."""
-        if self.phase in WAITING:
+        if self.phase in (*WAITING, CONNECTING):
             return self._end_parked("abandoned", Refused("cancelled"))
         if self._questions.open and self.phase == FORWARDED:
             return (CancelUpstream(), *self._close("abandoned", Refuse(Refused("cancelled")), "cancelled"))
@@ -372,7 +370,7 @@ class Call(Parking, Limiting, Asking, Gathering):
 
     def given_up(self) -> RecordOutcome | None:
         """The driver cannot go on: what is left to record, if anything. Nothing follows."""
-        unfinished = self.phase in (RECORDING, FORWARDED) or (self.phase in WAITING and self._on_record)
+        unfinished = self.phase in (RECORDING, FORWARDED, CONNECTING) or (self.phase in WAITING and self._on_record)
         self.phase = DONE
         if not unfinished:
             return None
@@ -381,16 +379,15 @@ class Call(Parking, Limiting, Asking, Gathering):
     _HANDLERS: ClassVar[dict[type, Callable[[Any, Any], Effects]]] = {
         **Parking.HANDLERS,
         **Limiting.HANDLERS,
+        **Connecting.HANDLERS,
         **Asking.HANDLERS,
         **Gathering.HANDLERS,
         _Arrived: _start,
         IntentDurable: _recorded,
         OutcomeDurable: _released,
         RecordFailed: _record_failed,
-        StartFailed: _start_failed,
         Cancelled: _cancelled,
         PeerLost: _peer_lost,
         Notice: _notice,
         Answered: _answered,
-        Failed: _failed,
     }

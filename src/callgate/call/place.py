@@ -3,6 +3,8 @@
 Fail closed: it holds sealers and a keyed hash, never a key.
 """
 
+from collections.abc import Callable
+
 import msgspec
 
 from callgate.call import record, state
@@ -15,3 +17,4 @@ class Place(msgspec.Struct, frozen=True):
     mac: record.Mac
     sealer: state.Sealer
     tasks: state.Sealer
+    connect: Callable[[str, str], str] = lambda _, upstream: f"/connections/{upstream}"  # the page to connect at

@@ -4,7 +4,6 @@ The client holds it and may tamper with it: it is sealed, binds tenant, person a
 Fail closed: what does not open, belongs to somebody else or to another request is refused.
 """
 
-import contextlib
 import hashlib
 from typing import Protocol
 
@@ -32,11 +31,17 @@ _decode = msgspec.json.Decoder(Waiting).decode
 
 def digest(request: Request) -> str:
     """What a retry must have in common with the first request: method, name and arguments."""
-    arguments = bytes(request.params.get("arguments") or b"null")
-    with contextlib.suppress(Uncanonical):  # arguments without one canonical form have to come back as they were
-        arguments = canonical(arguments)
+    arguments = one_form(bytes(request.params.get("arguments") or b"null"))
     text = "\0".join((request.method, request.scope or "", request.name)).encode("utf-8", "surrogatepass")
     return hashlib.sha256(text + b"\0" + arguments).hexdigest()
+
+
+def one_form(arguments: bytes) -> bytes:
+    """Arguments in canonical form; those without one have to come back as they were."""
+    try:
+        return canonical(arguments)
+    except Uncanonical:
+        return arguments
 
 
 def seal(sealer: Sealer, waiting: Waiting) -> str:

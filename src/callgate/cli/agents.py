@@ -19,6 +19,7 @@ class AddOptions:
     upstream: Annotated[
         list[str] | None, typer.Option("--upstream", metavar="GLOB", help="Upstreams it sees; default all.")
     ] = None
+    owner: Annotated[str | None, typer.Option("--owner", metavar="EMAIL", help="Who answers for it.")] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,9 @@ class OneOptions:
 @command(app, "add", AddOptions)
 def add(session: Session, options: AddOptions) -> None:
     """Add an agent profile."""
-    agent = session.client.post("/agents", {"name": options.name, "upstreams": options.upstream})
+    agent = session.client.post(
+        "/agents", {"name": options.name, "upstreams": options.upstream, "owner": options.owner}
+    )
     session.show(agent, lambda: say(f"Added the agent {agent['name']}."))
 
 
@@ -38,7 +41,25 @@ def list_(session: Session, _options: NoOptions) -> None:
     """List agent profiles."""
     found = list(session.client.pages("/agents"))
     rows = [{**one, "upstreams": one["upstreams"] if one["upstreams"] is not None else "all"} for one in found]
-    session.show(found, lambda: table(rows, ("name", "upstreams", "id"), "No agent profiles."))
+    session.show(found, lambda: table(rows, ("name", "upstreams", "owner", "active", "id"), "No agent profiles."))
+
+
+@command(app, "set", AddOptions)
+def set_(session: Session, options: AddOptions) -> None:
+    """Say anew which upstreams an agent sees and who answers for it; a stopped one goes on."""
+    body = {"upstreams": options.upstream, "owner": options.owner}
+    agent = session.client.put(f"/agents/{segment(options.name)}", body)
+    session.show(agent, lambda: say(f"{agent['name']} is active, owned by {agent['owner'] or 'nobody'}."))
+
+
+@command(app, "stop", OneOptions)
+def stop(session: Session, options: OneOptions) -> None:
+    """Stop an agent: its tokens are good for nothing until `agents set`."""
+    path = f"/agents/{segment(options.name)}"
+    known = session.client.get(path)
+    body = {"upstreams": known["upstreams"], "owner": known["owner"], "active": False}
+    agent = session.client.put(path, body)
+    session.show(agent, lambda: say(f"{agent['name']} is stopped."))
 
 
 @command(app, "remove", OneOptions)

@@ -99,14 +99,14 @@ class Client:
         """POST a JSON value (an empty object when there is none)."""
         return self._json("POST", path, query, {} if body is None else body)
 
-    def put(self, path: str, body: object) -> Any:
-        return self._json("PUT", path, {}, body)
+    def put(self, path: str, body: object, **query: object) -> Any:
+        return self._json("PUT", path, query, body)
 
     def patch(self, path: str, body: object) -> Any:
         return self._json("PATCH", path, {}, body)
 
-    def delete(self, path: str) -> Any:
-        return self._json("DELETE", path, {}, None)
+    def delete(self, path: str, **query: object) -> Any:
+        return self._json("DELETE", path, query, None)
 
     def pages(self, path: str, **query: object) -> Iterator[dict[str, Any]]:
         """Every item of all pages of a list."""

@@ -11,15 +11,19 @@ from callgate.cli import (
     agents,
     approvals,
     audit,
+    clients,
     connect,
+    connections,
     definitions,
     dlp,
     doctor,
     governance,
+    keys,
     kill,
     options,
     people,
     policies,
+    providers,
     risks,
     rules,
     scan,
@@ -45,8 +49,9 @@ def build() -> typer.Typer:
     dlp.register(root)
     scan.register(root)
     command(root, "version", NoOptions)(version)
+    known = (people, agents, tokens, clients, providers, connections, keys)
     policing = (rules, policies, approvals)
-    for module in (upstreams, tools, definitions, risks, people, agents, tokens, *policing, audit, options):
+    for module in (upstreams, tools, definitions, risks, *known, *policing, audit, options):
         root.add_typer(module.app)
     return root
 

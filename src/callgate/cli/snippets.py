@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -29,12 +30,16 @@ def snippets(url: str, token: str) -> list[tuple[str, str]]:
     ]
 
 
-def welcome(url: str, token: str, email: str, data_dir: str) -> str:
-    """The first start: who you are, what to paste, how to approve, where to look."""
+def welcome(url: str, first: Mapping[str, str], data_dir: str) -> str:
+    """The first start: who you are, what to paste, how to approve, where to look. `first` has person, token, link."""
+    token = first["token"]
     parts = [
         f"Callgate serves {url}",
         "",
-        f"You are {email}, an admin. Your clients send this token; it is shown this once:",
+        f"You are {first['person']}, an admin. Set a password here; the link is good once, for a day:",
+        f"  {first['link']}",
+        "",
+        "Then a client needs nothing but the URL: it opens a browser. Until then, this token works, shown this once:",
         f"  {token}",
         "",
         "Connect a client:",

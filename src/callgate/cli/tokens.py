@@ -19,7 +19,8 @@ class IssueOptions:
     person: Annotated[str, typer.Option("--person", metavar="EMAIL", help="Who is accountable for its calls.")]
     agent: Annotated[str | None, typer.Option("--agent", help="Agent profile that acts for the person.")] = None
     client: Annotated[
-        str | None, typer.Option("--client", help="MCP client it is for; `cli` = for the control API.")
+        str | None,
+        typer.Option("--client", help="MCP client it is for; `cli` = for the control API, `scim` = for provisioning."),
     ] = None
     expires: Annotated[str, typer.Option("--expires", metavar="TIME", help="Such as 12h, 30d, 8w, or never.")] = "90d"
 

@@ -108,7 +108,7 @@ def _welcome(session: Session, gateway: "Gateway", demo: bool) -> None:
     if session.json:
         _ready(session, gateway, {"first_run": first is not None, **(first or {})})
     elif first is not None:
-        say(welcome(url, first["token"], first["person"], data_dir))
+        say(welcome(url, first, data_dir))
     else:
         say(again(url, data_dir))
 
@@ -119,7 +119,8 @@ def _first_person(client: Client) -> dict[str, Any] | None:
         return None
     person = client.post("/people", {"email": _own_email(), "roles": ["admin"]})
     issued: dict[str, Any] = client.post("/tokens", {"person": person["email"], "client": FIRST_CLIENT})
-    return {"person": issued["person"], "token": issued["token"]}
+    link = client.post(f"/people/{segment(person['email'])}/link")
+    return {"person": issued["person"], "token": issued["token"], "link": link["url"]}
 
 
 def _own_email() -> str:

@@ -35,6 +35,27 @@ class AddOptions:
     auth_env: Annotated[
         str | None, typer.Option("--auth-env", metavar="K", help="Variable that holds the credential to send.")
     ] = None
+    auth: Annotated[
+        str | None,
+        typer.Option("--auth", help="none, shared, own_token or on_behalf_of; default shared with --auth-env."),
+    ] = None
+    auth_kind: Annotated[
+        str,
+        typer.Option(
+            "--auth-kind",
+            help="What is shared: secret, basic, client_credentials, private_key_jwt. Or, of on_behalf_of: "
+            "token_exchange, id_jag.",
+        ),
+    ] = "secret"
+    client_id: Annotated[str, typer.Option("--client-id", help="Our OAuth client id there, where it is entered.")] = ""
+    issuer: Annotated[str | None, typer.Option("--issuer", help="Authorization server, where it is entered.")] = None
+    scope: Annotated[list[str] | None, typer.Option("--scope", help="Scope to ask for; may come again.")] = None
+    writes: Annotated[
+        str | None, typer.Option("--writes", help="own_token or on_behalf_of, for tools that change something.")
+    ] = None
+    provider: Annotated[
+        str | None, typer.Option("--provider", help="Whose sign-ins token_exchange and id_jag use.")
+    ] = None
     auth_header: Annotated[str, typer.Option("--auth-header", help="Header that carries it.")] = "Authorization"
     auth_scheme: Annotated[str, typer.Option("--auth-scheme", help='Word before it; "" for none.')] = "Bearer"
     allow_private: Annotated[
@@ -107,10 +128,20 @@ def creation(options: AddOptions) -> dict[str, object]:
         stdio["env"] = dict(_pair(text) for text in options.env or [])
         stdio["secret_env"] = {name: from_environment(name) for name in options.secret_env or []}
         body["stdio"] = stdio
-    if options.auth_env is not None:
-        auth = {"mode": "shared", "secret": from_environment(options.auth_env)}
-        body["auth"] = auth | {"header": options.auth_header, "scheme": options.auth_scheme}
+    if options.auth_env is not None or options.auth is not None:
+        body["auth"] = authentication(options)
     return body
+
+
+def authentication(options: AddOptions) -> dict[str, object]:
+    """How the gateway authenticates there."""
+    secret = None if options.auth_env is None else from_environment(options.auth_env)
+    return {
+        "mode": options.auth or "shared", "secret": secret, "header": options.auth_header,
+        "scheme": options.auth_scheme, "kind": options.auth_kind, "client_id": options.client_id,
+        "issuer": options.issuer, "scopes": options.scope or [], "writes": options.writes,
+        "provider": options.provider,
+    }  # fmt: skip
 
 
 def _pair(text: str) -> tuple[str, str]:

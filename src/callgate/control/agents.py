@@ -5,27 +5,32 @@ from typing import Any
 import msgspec
 
 from callgate import ids
-from callgate.control.fields import Globs, Slug
+from callgate.control.fields import Email, Globs, Slug
 from callgate.control.operations import Asked, Operation, Page, PageQuery, page_of
+from callgate.control.people import find as find_person
 from callgate.control.views import AgentView, agent_view
 from callgate.errors import Refused
-from callgate.identity.people import record
+from callgate.identity.recording import record
 from callgate.model.person import Agent
 from callgate.store import agents as rows
+from callgate.store import people
 from callgate.store.unit import Unit
 
 
 class NewAgent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An agent profile to add; `upstreams` are globs over upstream names, null means all."""
+    """An agent profile to add; `upstreams` are globs over upstream names, null means all; `owner` answers for it."""
 
     name: Slug
     upstreams: Globs | None = None
+    owner: Email | None = None
 
 
 class AgentChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The profile as it shall be."""
+    """The profile as it shall be. One that is not `active` is stopped: its tokens are good for nothing meanwhile."""
 
     upstreams: Globs | None
+    owner: Email | None = None
+    active: bool = True
 
 
 async def find(unit: Unit, name: str) -> Agent:
@@ -36,34 +41,56 @@ async def find(unit: Unit, name: str) -> Agent:
     return agent
 
 
+async def owner_of(unit: Unit, email: str | None) -> str | None:
+    """Row id of who answers for an agent. Raises `Refused`: not_found, person_inactive."""
+    if email is None:
+        return None
+    person = await find_person(unit, email)
+    if not person.active:
+        raise Refused("person_inactive")
+    return person.id
+
+
+async def shown(unit: Unit, agent: Agent) -> AgentView:
+    """An agent with its owner's address."""
+    owner = await people.get(unit, agent.owner) if agent.owner is not None else None
+    return agent_view(agent, owner.email if owner is not None else None)
+
+
 async def list_agents(asked: Asked[PageQuery, None]) -> Page[AgentView]:
     query = asked.query
     async with asked.services.db.unit(asked.tenant, write=False) as unit:
         found = await rows.page(unit, query.after, query.limit + 1)
-    return page_of([agent_view(one) for one in found], query.limit, lambda one: one.id)
+        views = [await shown(unit, one) for one in found]
+    return page_of(views, query.limit, lambda one: one.id)
 
 
 async def get_agent(asked: Asked[Any, None]) -> AgentView:
     async with asked.services.db.unit(asked.tenant, write=False) as unit:
-        return agent_view(await find(unit, asked.path["name"]))
+        return await shown(unit, await find(unit, asked.path["name"]))
 
 
 async def create_agent(asked: Asked[Any, NewAgent]) -> AgentView:
-    agent = Agent(ids.new_id("agt"), asked.tenant, asked.body.name, asked.body.upstreams)
+    body = asked.body
     async with asked.services.db.unit(asked.tenant) as unit:
-        agent = await rows.add(unit, agent)
+        owner = await owner_of(unit, body.owner)
+        agent = await rows.add(unit, Agent(ids.new_id("agt"), asked.tenant, body.name, body.upstreams, owner=owner))
         await record(unit, asked.actor, "agents.add", agent.id)
+        view = await shown(unit, agent)
     await asked.services.seen(asked.tenant)
-    return agent_view(agent)
+    return view
 
 
 async def update_agent(asked: Asked[Any, AgentChange]) -> AgentView:
     async with asked.services.db.unit(asked.tenant) as unit:
         agent = await find(unit, asked.path["name"])
-        agent = await rows.update_one(unit, msgspec.structs.replace(agent, upstreams=asked.body.upstreams))
+        owner = await owner_of(unit, asked.body.owner)
+        changed = msgspec.structs.replace(agent, upstreams=asked.body.upstreams, owner=owner, active=asked.body.active)
+        agent = await rows.update_one(unit, changed)
         await record(unit, asked.actor, "agents.change", agent.id)
+        view = await shown(unit, agent)
     await asked.services.seen(asked.tenant)
-    return agent_view(agent)
+    return view
 
 
 async def delete_agent(asked: Asked[Any, None]) -> None:

@@ -16,7 +16,7 @@ from callgate.control.operations import Asked, Nothing, Operation, Page, page_of
 from callgate.control.permissions import OPERATOR
 from callgate.control.views import iso
 from callgate.errors import Refused
-from callgate.identity.people import record
+from callgate.identity.recording import record
 from callgate.model.approval import PENDING, Approval, Vote, eligible
 from callgate.model.caller import Actor
 from callgate.model.person import REVIEWING

@@ -16,6 +16,7 @@ from callgate.control.operations import Asked, Operation
 from callgate.control.services import Services
 from callgate.control.views import clean
 from callgate.errors import Refused
+from callgate.keys.rotation import Rotation
 from callgate.model.definition import PENDING_REVIEW, TRUSTED
 from callgate.store import people, revisions, tenants
 
@@ -44,6 +45,7 @@ async def examine(asked: Asked[Any, None]) -> Report:
         Check("settings", True, f"role {services.settings.role}, durability {services.settings.durability}"),
         data_dir(services.settings.data_dir),
         key_file(services.settings.key_path),
+        await _tried("keys", lambda: keys(services, tenant)),
         await _tried("store", lambda: store(services, tenant)),
         audit(services),
         await _tried("people", lambda: somebody(services, tenant)),
@@ -82,6 +84,16 @@ def _private(name: str, path: Path, remedy: str) -> Check:
     if found.st_uid != os.geteuid():
         return Check(name, False, f"{path} belongs to another user (uid {found.st_uid}).")
     return Check(name, True, str(path))
+
+
+async def keys(services: Services, tenant: str) -> Check:
+    """The wrapping key opens the stored secrets, and it is the one that wraps now."""
+    found = await Rotation(services.db, services.envelope).status(tenant)
+    if found.destroyed is not None:
+        return Check("keys", False, "The secrets of this company were destroyed; none can be stored any more.")
+    if found.wrapped_by and found.wrapped_by != found.wraps_now:
+        return Check("keys", False, f"Wrapped by {found.wrapped_by}, not {found.wraps_now}; run: callgate keys rewrap")
+    return Check("keys", True, f"wrapped by {found.wraps_now}")
 
 
 async def store(services: Services, tenant: str) -> Check:

@@ -11,6 +11,7 @@ import msgspec
 from callgate.control.fields import (
     Amount,
     Argument,
+    AuthMode,
     Count,
     Email,
     Expression,
@@ -22,10 +23,13 @@ from callgate.control.fields import (
     Labels,
     LongText,
     Owner,
+    OwnMode,
     PublicName,
     ReviewMode,
     RuleId,
+    Scope,
     Seconds,
+    SecretKind,
     Severity,
     Slug,
     Text,
@@ -95,10 +99,11 @@ class PersonSpec(_Strict, frozen=True):
 
 
 class AgentSpec(_Strict, frozen=True):
-    """An agent profile; `upstreams` are globs, null means all."""
+    """An agent profile; `upstreams` are globs, null means all; `owner` answers for it, null for nobody."""
 
     name: Slug
     upstreams: tuple[Glob, ...] | None = None
+    owner: Email | None = None
 
 
 class StdioSpec(_Strict, frozen=True):
@@ -113,10 +118,16 @@ class StdioSpec(_Strict, frozen=True):
 class AuthSpec(_Strict, frozen=True):
     """How the gateway authenticates to the upstream. `scheme: ""` sends the bare secret as the header's value."""
 
-    mode: Literal["none", "shared"] = "none"
+    mode: AuthMode = "none"
     secret: SecretRef | None = None
     header: HeaderName = "Authorization"
     scheme: HeaderValue = "Bearer"
+    kind: SecretKind = "secret"
+    client_id: Text = ""
+    issuer: Url | None = None
+    scopes: tuple[Scope, ...] = ()
+    writes: OwnMode | None = None
+    provider: Slug | None = None
 
 
 class UpstreamSpec(_Strict, frozen=True):

@@ -29,7 +29,7 @@ from callgate.store.unit import Unit
 
 _PAGE = 1000
 _MOST_CALLS = 200_000
-Number = Annotated[int, msgspec.Meta(ge=0)]
+Number = Annotated[int, msgspec.Meta(ge=0, le=2_147_483_647)]  # what the store takes
 
 
 class VersionView(msgspec.Struct, frozen=True):

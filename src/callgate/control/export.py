@@ -40,15 +40,14 @@ async def document_of(unit: Unit) -> Document:
     tools = await everything(definitions.page, unit, kind="tool")
     named = sorted((servers[one.upstream].name, one.name, one) for one in tools if one.upstream in servers)
     chosen = await options.get(unit)
+    everybody = sorted(await everything(people.page, unit, active=True), key=lambda one: one.email)
+    owners = {one.id: one.email for one in everybody}
     _, content = await rulesets.in_force(unit)
     return Document(
         options=_options(chosen),
-        people=tuple(
-            _lean(PersonSpec, email=one.email, roles=one.roles, teams=one.teams)
-            for one in sorted(await everything(people.page, unit, active=True), key=lambda one: one.email)
-        ),
+        people=tuple(_lean(PersonSpec, email=one.email, roles=one.roles, teams=one.teams) for one in everybody),
         agents=tuple(
-            AgentSpec(one.name, one.upstreams)
+            _lean(AgentSpec, name=one.name, upstreams=one.upstreams, owner=owners.get(one.owner or ""))
             for one in sorted(await everything(agents.page, unit), key=lambda one: one.name)
         ),
         upstreams=tuple(_upstream(one) for one in sorted(servers.values(), key=lambda one: one.name)),
@@ -58,10 +57,10 @@ async def document_of(unit: Unit) -> Document:
     )
 
 
-def _lean(kind: type[SpecT], **values: Any) -> SpecT:
+def _lean(spec: type[SpecT], /, **values: Any) -> SpecT:
     """A spec whose members that have their default value are the default, so that the document leaves them out."""
-    usual = {one.name: one.default for one in fields(kind)}
-    return kind(**{name: value for name, value in values.items() if value != usual[name]})
+    usual = {one.name: one.default for one in fields(spec)}
+    return spec(**{name: value for name, value in values.items() if value != usual[name]})
 
 
 def _options(chosen: options.Options) -> OptionsSpec | None:
@@ -75,9 +74,13 @@ def _upstream(one: Upstream) -> UpstreamSpec:
         env: dict[str, str | SecretRef] = dict(one.stdio.env)
         env |= {name: SecretRef(name) for name in one.stdio.secret_env}
         stdio = _lean(StdioSpec, command=one.stdio.command, args=one.stdio.args, env=env, cwd=one.stdio.cwd)
-    if one.auth_mode == "shared":
-        secret = SecretRef(_variable(one.name))
-        auth = _lean(AuthSpec, mode="shared", secret=secret, header=one.auth_header, scheme=one.auth_scheme)
+    if one.auth_mode != "none":
+        secret = SecretRef(_variable(one.name)) if one.secret_id is not None else None
+        more = msgspec.structs.asdict(one.auth)
+        more |= {name: more[name] or None for name in ("issuer", "writes", "provider")}
+        auth = _lean(
+            AuthSpec, mode=one.auth_mode, secret=secret, header=one.auth_header, scheme=one.auth_scheme, **more
+        )
     return _lean(
         UpstreamSpec,
         name=one.name,

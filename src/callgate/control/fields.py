@@ -7,11 +7,13 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from callgate.model.person import ADDRESS
+
 # Python's `$` also matches before a last line feed, ECMA's (JSON Schema) does not; with this both mean the same.
 _END = r"$(?!\n)"
 NO_CONTROLS = r"^[^\x00-\x1f\x7f-\x9f]*" + _END
 SLUG_PATTERN = r"^[a-z0-9](?:(?:[a-z0-9-]|_(?!_)){0,30}[a-z0-9])?" + _END
-EMAIL_PATTERN = r"^[A-Za-z0-9._%+'-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,180}[A-Za-z0-9])?" + _END
+EMAIL_PATTERN = "^" + ADDRESS + _END
 ID_PATTERN = r"^[a-z]{3}_[0-9a-z]{26}" + _END
 HASH_PATTERN = r"^[0-9a-f]{64}" + _END
 VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,127}" + _END
@@ -29,7 +31,13 @@ TIME_PATTERN = (
 NUMBER_PATTERN = r"^[0-9]{1,15}" + _END
 TIME_OF_DAY_PATTERN = r"^(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)" + _END
 URL_PATTERN = r"^https?://[^\x00-\x20\x7f-\x9f]+" + _END
+REDIRECT_PATTERN = (
+    r"^(?:https://|http://(?:127\.0\.0\.1|localhost|\[::1\])[:/]|[a-z][a-z0-9+-]*(?:\.[a-z0-9+-]+)+:)"
+    r"[\x21-\x7e]+" + _END
+)
 HEADER_VALUE_PATTERN = r"^[\x20-\x7e]*" + _END
+SECRET_PATTERN = r"^[\x20-\x7e\n\r]*" + _END  # a key in PEM has lines
+SCOPE_PATTERN = r"^[\x21\x23-\x5b\x5d-\x7e]+" + _END  # RFC 6749, section 3.3
 ARGUMENT_PATTERN = r"^[^\x00]*" + _END
 
 Text = Annotated[str, msgspec.Meta(pattern=NO_CONTROLS, max_length=500)]
@@ -46,6 +54,7 @@ CallId = Annotated[str, msgspec.Meta(pattern=ID_PATTERN, description="id of a ca
 RowId = Annotated[str, msgspec.Meta(pattern=ID_PATTERN)]
 FullHash = Annotated[str, msgspec.Meta(pattern=HASH_PATTERN, description="64 hex digits of the `full` fingerprint")]
 Url = Annotated[str, msgspec.Meta(pattern=URL_PATTERN, max_length=2000)]
+RedirectUri = Annotated[str, msgspec.Meta(pattern=REDIRECT_PATTERN, max_length=2000)]
 Variable = Annotated[str, msgspec.Meta(pattern=VARIABLE_PATTERN)]
 Argument = Annotated[str, msgspec.Meta(pattern=ARGUMENT_PATTERN, max_length=8000)]
 HeaderName = Annotated[str, msgspec.Meta(pattern=HEADER_PATTERN)]
@@ -55,6 +64,11 @@ Duration = Annotated[str, msgspec.Meta(pattern=DURATION_PATTERN, description="su
 PublicName = Annotated[str, msgspec.Meta(pattern=PUBLIC_NAME_PATTERN)]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=500)]
 After = Annotated[str, msgspec.Meta(pattern=NO_CONTROLS, max_length=500)]
+AuthMode = Literal["none", "shared", "own_token", "on_behalf_of"]
+OwnMode = Literal["own_token", "on_behalf_of"]
+SecretKind = Literal["secret", "basic", "client_credentials", "private_key_jwt", "token_exchange", "id_jag"]
+Secret = Annotated[str, msgspec.Meta(pattern=SECRET_PATTERN, max_length=16_000)]
+Scope = Annotated[str, msgspec.Meta(pattern=SCOPE_PATTERN, max_length=256)]
 ReviewMode = Literal["review", "trust_on_first_use", "pin"]
 Severity = Literal["info", "low", "medium", "high", "critical"]
 Seconds = Annotated[float, msgspec.Meta(ge=1, le=3600)]
@@ -72,10 +86,15 @@ PATH_PATTERNS = {
     "/people": {"email": EMAIL_PATTERN},
     "/agents": {"name": SLUG_PATTERN},
     "/tokens": {"id": ID_PATTERN},
+    "/clients": {"id": ID_PATTERN},
+    "/authorizations": {"id": ID_PATTERN},
+    "/providers": {"name": SLUG_PATTERN},
     "/rules": {"id": RULE_ID_PATTERN},
     "/kills": {"id": RULE_ID_PATTERN},
     "/policies": {"name": SLUG_PATTERN, "version": NUMBER_PATTERN},
     "/approvals": {"id": ID_PATTERN},
+    "/connections": {"upstream": SLUG_PATTERN},
+    "/offboardings": {"id": ID_PATTERN},
 }
 
 # What a text of each pattern is, for the sentence that refuses another one.
@@ -89,11 +108,14 @@ WORDS = {
     HASH_PATTERN: "the 64 hex digits of a full fingerprint",
     VARIABLE_PATTERN: "the name of an environment variable",
     HEADER_PATTERN: "the name of an HTTP header",
+    SECRET_PATTERN: "printable ASCII characters",
+    SCOPE_PATTERN: "one scope: printable ASCII characters without space, quote or backslash",
     HEADER_VALUE_PATTERN: "printable ASCII characters",
     PUBLIC_NAME_PATTERN: "a tool's public name: 1 to 64 characters of A-Z, a-z, 0-9, _ and -",
     RULE_ID_PATTERN: "1 to 64 characters of a-z, 0-9 and -",
     DURATION_PATTERN: "a duration such as 12h, 30d or 8w",
     URL_PATTERN: "an http or https URL",
+    REDIRECT_PATTERN: "an https URL, an http URL of this computer, or a URL of a program such as com.acme.app:/back",
     ARGUMENT_PATTERN: "a text without NUL characters",
     CURSOR_PATTERN: "the `next` of an earlier answer",
     NUMBER_PATTERN: "a whole number",

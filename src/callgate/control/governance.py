@@ -37,7 +37,7 @@ class _Undo(Exception):
 
 
 async def _work(asked: Asked[Any, Request]) -> Work:
-    await asked.services.envelope.unlock(asked.services.db, asked.tenant)
+    await asked.services.envelope.warm(asked.tenant)
     return Work(asked.services, asked.actor, asked.body.document, asked.body.secrets, asked.body.prune)
 
 

@@ -14,7 +14,7 @@ from callgate.control.publishing import change
 from callgate.control.rules import find
 from callgate.control.trying import person_of
 from callgate.errors import Refused
-from callgate.identity.people import record
+from callgate.identity.recording import record
 from callgate.model.rule import Rule
 from callgate.policy.kill import is_switch, switch
 from callgate.policy.model import check

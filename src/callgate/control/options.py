@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 
 from callgate.control.operations import Asked, Nothing, Operation
-from callgate.identity.people import record
+from callgate.identity.recording import record
 from callgate.model.caller import Actor
 from callgate.store import kept
 from callgate.store import options as rows

@@ -4,13 +4,18 @@ from typing import Any
 
 import msgspec
 
+from callgate import clock
 from callgate.control.documents import Role
 from callgate.control.fields import After, Email, Limit, Slug
 from callgate.control.operations import Asked, Operation, Page, page_of
-from callgate.control.views import PersonView, person_view
+from callgate.control.views import PersonView, iso, person_view
 from callgate.errors import Refused
+from callgate.identity import local
 from callgate.identity import people as identity
+from callgate.identity.recording import record
+from callgate.model.offboarding import Summary
 from callgate.model.person import Person
+from callgate.model.signin import INVITE
 from callgate.store import people as rows
 from callgate.store.unit import Unit
 
@@ -75,12 +80,45 @@ async def change_person(asked: Asked[Any, PersonChange]) -> PersonView:
     return person_view(person)
 
 
-async def deactivate_person(asked: Asked[Any, None]) -> PersonView:
-    async with asked.services.db.unit(asked.tenant) as unit:
+class Leaving(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How somebody leaves: who gets the agents that they answer for (null: these are stopped). `dry_run` shows what
+    would be ended, and ends nothing."""
+
+    transfer_to: Email | None = None
+    dry_run: bool = False
+
+
+class LeftView(msgspec.Struct, frozen=True):
+    """Somebody who left, or would. `receipt` is the id of the signed receipt; null where nothing was left to end."""
+
+    id: str
+    email: str
+    roles: tuple[str, ...]
+    teams: tuple[str, ...]
+    active: bool
+    created: str | None
+    dry_run: bool
+    summary: Summary
+    receipt: str | None
+
+
+async def deactivate_person(asked: Asked[Any, Leaving]) -> LeftView:
+    body, services = asked.body, asked.services
+    async with services.db.unit(asked.tenant, write=False) as unit:
         person = await find(unit, asked.path["email"])
-        person, _ended = await identity.deactivate(unit, asked.actor, person)
-    await asked.services.seen(asked.tenant)
-    return person_view(person)
+        heir = None if body.transfer_to is None else await find(unit, body.transfer_to)
+    if body.dry_run:
+        return _left(person, True, await services.accounts.preview(asked.tenant, person, heir), None)
+    found = await services.accounts.leave(asked.actor, person, heir)
+    await services.seen(asked.tenant)
+    gone = msgspec.structs.replace(person, active=False)
+    return _left(gone, False, found.summary if found is not None else Summary(), found.id if found else None)
+
+
+def _left(person: Person, dry_run: bool, summary: Summary, receipt: str | None) -> LeftView:
+    return LeftView(
+        **msgspec.structs.asdict(person_view(person)), dry_run=dry_run, summary=summary, receipt=receipt
+    )  # fmt: skip
 
 
 async def reactivate_person(asked: Asked[Any, None]) -> PersonView:
@@ -89,6 +127,24 @@ async def reactivate_person(asked: Asked[Any, None]) -> PersonView:
         person = await identity.reactivate(unit, asked.actor, person)
     await asked.services.seen(asked.tenant)
     return person_view(person)
+
+
+class LinkView(msgspec.Struct, frozen=True):
+    """A one-time link; whoever opens it becomes this person."""
+
+    url: str
+    expires: str | None
+
+
+async def invite_person(asked: Asked[Any, None]) -> LinkView:
+    base = asked.services.address(asked.tenant)
+    async with asked.services.db.unit(asked.tenant) as unit:
+        person = await find(unit, asked.path["email"])
+        if not person.active:
+            raise Refused("person_inactive")
+        clear = await local.new_link(unit, INVITE, person.id)
+        await record(unit, asked.actor, "people.invite", person.id)
+    return LinkView(f"{base}/signin/link/{clear}", iso(clock.now() + local.LINK_SECONDS))
 
 
 OPERATIONS = (
@@ -100,7 +156,13 @@ OPERATIONS = (
     Operation(
         "PATCH", "/people/{email}", "Change roles and teams.", change_person, PersonView, body=PersonChange
     ),
-    Operation("POST", "/people/{email}/deactivate", "End a person's access.", deactivate_person, PersonView),
+    Operation(
+        "POST", "/people/{email}/link", "A one-time link to set a password.", invite_person, LinkView, status=201
+    ),
+    Operation(
+        "POST", "/people/{email}/deactivate", "Off-board a person: all their access, everywhere.", deactivate_person,
+        LeftView, body=Leaving, errors=("conflict",),
+    ),
     Operation(
         "POST", "/people/{email}/reactivate", "Let a person in again; no token revives.", reactivate_person, PersonView
     ),

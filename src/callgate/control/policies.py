@@ -14,11 +14,12 @@ from callgate.control.reconcile import everything
 from callgate.control.trying import caller_of, person_of, replayed, tool_of
 from callgate.control.views import clean
 from callgate.errors import Refused
+from callgate.fleet.snapshot import Snapshot
 from callgate.model.definition import Definition
-from callgate.model.upstream import Upstream
+from callgate.model.upstream import SHARED, Upstream
 from callgate.policy.explain import Verdict, explain
-from callgate.policy.facts import Facts
-from callgate.policy.lint import Inventory, lint
+from callgate.policy.facts import Facts, annotations
+from callgate.policy.lint import Inventory, Reach, lint
 from callgate.policy.trial import decided
 from callgate.store import agents, audit, people, rulesets
 from callgate.wire import jsonrpc
@@ -162,10 +163,22 @@ async def linted(asked: Asked[Nothing, None]) -> Linted:
             frozenset(team for one in everybody for team in one.teams),
             frozenset([one.name for one in await everything(agents.page, unit)]),
             frozenset(label for one in view.upstreams.values() for label in one.labels),
+            _shared(view),
         )
     found = await asyncio.to_thread(lint, view.rules.rules, there)
     views = [OddityView(one.rule, one.kind, clean(one.sentence), one.other) for one in found]
     return Linted(view.rules.version, views)
+
+
+def _shared(view: Snapshot) -> tuple[Reach, ...]:
+    """Tools that may change something, at upstreams that a shared account acts for everybody."""
+    found = []
+    for one in view.definitions.values():
+        upstream = view.upstreams.get(one.upstream)
+        shared = upstream is not None and upstream.auth_mode == SHARED and not upstream.auth.writes
+        if one.kind == "tool" and shared and annotations(one.offered).get("readOnlyHint") is not True:
+            found.append(Reach(view.upstreams[one.upstream].name, one.name))
+    return tuple(found)
 
 
 def _named(upstreams: Mapping[str, Upstream], tool: Definition) -> tuple[str, str, str, frozenset[str]]:

@@ -13,7 +13,7 @@ from callgate import clock
 from callgate.control.trying import finder
 from callgate.errors import Refused
 from callgate.fleet.snapshot import Snapshot
-from callgate.identity.people import record
+from callgate.identity.recording import record
 from callgate.model.caller import Actor
 from callgate.model.rule import Rule
 from callgate.model.ruleset import RuleSet, Version

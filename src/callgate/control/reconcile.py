@@ -39,7 +39,7 @@ from callgate.control.upstreams import delete, insert, replace
 from callgate.control.views import clean
 from callgate.errors import Refused
 from callgate.identity import people as identity
-from callgate.identity.people import record
+from callgate.identity.recording import record
 from callgate.model.caller import Actor
 from callgate.model.person import Agent
 from callgate.model.rule import Rule
@@ -123,13 +123,14 @@ async def _agents(work: Work, unit: Unit, outcome: Outcome) -> None:
     specs = unique(work.document.agents or (), "agents", lambda one: one.name)
     for spec in specs:
         globs = None if spec.upstreams is None else tuple(sorted(set(spec.upstreams)))
+        owner = await _owner(unit, spec)
         agent = await agents.by_name(unit, spec.name)
         if agent is None:
-            agent = await agents.add(unit, Agent(ids.new_id("agt"), unit.tenant, spec.name, globs))
+            agent = await agents.add(unit, Agent(ids.new_id("agt"), unit.tenant, spec.name, globs, owner=owner))
             await record(unit, work.actor, "agents.add", agent.id)
             outcome.add("add", "agent", spec.name)
-        elif agent.upstreams != globs:
-            await agents.update_one(unit, msgspec.structs.replace(agent, upstreams=globs))
+        elif (agent.upstreams, agent.owner) != (globs, owner):
+            await agents.update_one(unit, msgspec.structs.replace(agent, upstreams=globs, owner=owner))
             await record(unit, work.actor, "agents.change", agent.id)
             outcome.add("change", "agent", spec.name)
     if work.prune and work.document.agents is not None:
@@ -138,6 +139,16 @@ async def _agents(work: Work, unit: Unit, outcome: Outcome) -> None:
                 await agents.remove(unit, agent.id)
                 await record(unit, work.actor, "agents.remove", agent.id)
                 outcome.add("remove", "agent", agent.name)
+
+
+async def _owner(unit: Unit, spec: AgentSpec) -> str | None:
+    """Row id of who answers for an agent. Raises `Refused("validation")` naming the agent."""
+    if spec.owner is None:
+        return None
+    person = await people.by_email(unit, spec.owner)
+    if person is None or not person.active:
+        raise Refused("validation", f"agents: {spec.name}: there is no active person {spec.owner}.")
+    return person.id
 
 
 async def _rules(work: Work, unit: Unit, outcome: Outcome) -> None:
@@ -215,7 +226,10 @@ def new_upstream(work: Work, spec: UpstreamSpec) -> NewUpstream:
         stdio = NewStdio(spec.stdio.command, spec.stdio.args, plain, sealed, spec.stdio.cwd)
     given = spec.auth or AuthSpec()
     secret = None if given.secret is None else work.secret(given.secret)
-    auth = NewAuth(given.mode, secret, given.header, given.scheme)
+    auth = NewAuth(
+        given.mode, secret, given.header, given.scheme, given.kind, given.client_id, given.issuer, given.scopes,
+        given.writes, given.provider,
+    )  # fmt: skip
     return NewUpstream(
         spec.name, spec.url, spec.transport, stdio, auth, spec.allow_private, spec.enabled, spec.timeout_s,
         spec.review, spec.trust_below, spec.labels,

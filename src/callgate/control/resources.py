@@ -4,14 +4,19 @@ from callgate.control import (
     agents,
     approvals,
     audit,
+    clients,
+    connections,
     definitions,
     doctor,
     drafts,
     governance,
+    keys,
     kills,
+    offboardings,
     options,
     people,
     policies,
+    providers,
     replicas,
     risks,
     rules,
@@ -33,7 +38,8 @@ DESCRIBE = Operation("GET", "/openapi.json", "This document.", _document, dict)
 def all_operations() -> list[Operation]:
     """Every operation of every resource."""
     groups = (
-        upstreams, tools, definitions, risks, people, agents, tokens, rules, policies, drafts, kills, approvals, audit,
-        replicas, governance, options, doctor, whoami,
+        upstreams, tools, definitions, risks, people, agents, tokens, clients, providers, connections, offboardings,
+        rules, policies, drafts, kills, approvals, audit, replicas, governance, options, keys, doctor,
+        whoami,
     )  # fmt: skip
     return [DESCRIBE, *(one for group in groups for one in group.OPERATIONS)]

@@ -11,7 +11,7 @@ from callgate.control.documents import Document, ToolSpec
 from callgate.control.outcome import Outcome
 from callgate.control.views import clean
 from callgate.errors import Refused
-from callgate.identity.people import record
+from callgate.identity.recording import record
 from callgate.model.caller import Actor
 from callgate.model.definition import BLOCKED, PENDING_REVIEW, REMOVED, TRUSTED, Definition
 from callgate.model.finding import rank

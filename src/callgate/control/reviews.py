@@ -14,7 +14,7 @@ from callgate.control.operations import Asked, Nothing
 from callgate.control.views import clean, iso
 from callgate.errors import Refused
 from callgate.fingerprints.diff import changes
-from callgate.identity.people import record
+from callgate.identity.recording import record
 from callgate.model.definition import Definition
 from callgate.store import definitions as rows
 from callgate.store import history, reviews

@@ -13,7 +13,7 @@ from callgate.control.fields import After, Limit, LongText, PublicName, Severity
 from callgate.control.operations import Asked, Nothing, Operation, Page, page_of
 from callgate.control.views import FindingView, clean, finding_view
 from callgate.errors import Refused
-from callgate.identity.people import record
+from callgate.identity.recording import record
 from callgate.model.definition import Definition
 from callgate.model.finding import SEVERITIES
 from callgate.store import definitions, findings, upstreams

@@ -7,7 +7,7 @@ from callgate.control.operations import Asked, Operation, Page, PageQuery, page_
 from callgate.control.publishing import change
 from callgate.control.views import RuleView, rule_view
 from callgate.errors import Refused
-from callgate.identity.people import record
+from callgate.identity.recording import record
 from callgate.model.rule import Rule
 from callgate.policy.kill import PREFIX, is_switch
 from callgate.policy.model import check

@@ -25,7 +25,8 @@ class TokensQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NewToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A token to issue. `client` names the program it is for; `cli` is good for this API. `expires` null is never."""
+    """A token to issue. `client` names the program it is for; `cli` is good for this API, `scim` for provisioning.
+    `expires` null is never."""
 
     person: Email
     agent: Slug | None = None

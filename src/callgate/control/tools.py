@@ -14,7 +14,7 @@ from callgate.control.operations import Asked, Nothing, Operation, Page, page_of
 from callgate.control.reviews import Approval, Diff, DiffQuery, History, Note, Versions
 from callgate.control.views import ToolDetail, ToolView, content, tool_view
 from callgate.errors import Refused
-from callgate.identity.people import record_all
+from callgate.identity.recording import record_all
 from callgate.model.definition import Definition
 from callgate.store import definitions as rows
 from callgate.store import upstreams

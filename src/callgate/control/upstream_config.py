@@ -16,27 +16,34 @@ import msgspec
 from callgate import ids
 from callgate.control.fields import (
     Argument,
+    AuthMode,
     Email,
     HeaderName,
     HeaderValue,
     Labels,
+    OwnMode,
     ReviewMode,
+    Scope,
     Seconds,
+    Secret,
+    SecretKind,
     Severity,
     Slug,
+    Text,
     Url,
     Variable,
 )
 from callgate.control.permissions import operator_only
 from callgate.control.services import Services
+from callgate.credentials.registering import private_key
 from callgate.credentials.secrets import PURPOSE, binding
 from callgate.errors import Refused
 from callgate.model.caller import Actor
-from callgate.model.upstream import Stdio, Upstream
+from callgate.model.upstream import EXCHANGES, ID_JAG, ON_BEHALF_OF, OWN_TOKEN, SHARED, Auth, Stdio, Upstream
 from callgate.net.errors import EgressRefused
 from callgate.net.policy import TargetPolicy, check_address
 from callgate.net.target import parse_target
-from callgate.store import secrets
+from callgate.store import providers, secrets
 from callgate.store.unit import Unit
 
 _METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "metadata.goog", "instance-data"})
@@ -51,14 +58,31 @@ class NewStdio(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     secret_env: dict[Variable, Argument] = {}
     cwd: Argument | None = None
 
+    def __repr__(self) -> str:
+        return f"NewStdio({self.command})"
+
 
 class NewAuth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How to authenticate. `secret` is sealed and never shown again; null keeps the one that is there."""
+    """How to authenticate. `secret` is sealed and never shown again; null keeps the one that is there.
 
-    mode: Literal["none", "shared"] = "none"
-    secret: HeaderValue | None = None
+    `kind` is what the secret of mode `shared` is, or how mode `on_behalf_of` makes tokens out of people's sign-in at
+    `provider` (`token_exchange`, `id_jag`); `client_id`, `issuer` and `scopes` are for OAuth, where they are not to be
+    discovered. `writes`: the mode for tools that do not say that they only read, null for the same.
+    """
+
+    mode: AuthMode = "none"
+    secret: Secret | None = None
     header: HeaderName = "Authorization"
     scheme: HeaderValue = "Bearer"
+    kind: SecretKind = "secret"
+    client_id: Text = ""
+    issuer: Url | None = None
+    scopes: tuple[Scope, ...] = ()
+    writes: OwnMode | None = None
+    provider: Slug | None = None
+
+    def __repr__(self) -> str:
+        return f"NewAuth({self.mode})"
 
 
 class NewUpstream(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -120,13 +144,14 @@ def guard(actor: Actor, before: Upstream | None, after: Upstream) -> None:
     is_other = before is None or before.stdio != after.stdio or before.identity != after.identity
     if after.stdio is not None and is_other:
         operator_only(actor, "upstreams.stdio")
-    if after.allow_private and not (before is not None and before.allow_private):
+    opened = before is not None and before.allow_private and _origin(before) == _origin(after)
+    if after.allow_private and not opened:
         operator_only(actor, "upstreams.allow_private")
 
 
 def revise(services: Services, upstream: Upstream, change: UpstreamChange) -> Configured:
     """An upstream after a change. Raises `Refused`: validation, unsafe_target."""
-    is_stdio = upstream.kind == "stdio"
+    before, is_stdio = upstream, upstream.kind == "stdio"
     if (is_stdio and (change.url or change.transport)) or (not is_stdio and change.stdio):
         raise Refused("validation", "An upstream can not change between a URL and a program; add another one.")
     plain = {
@@ -147,7 +172,18 @@ def revise(services: Services, upstream: Upstream, change: UpstreamChange) -> Co
         upstream = msgspec.structs.replace(upstream, identity=_digest({"kind": "url", "url": upstream.url}))
     if change.auth is not None:
         upstream, secret = _with_auth(upstream, change.auth, secret)
+    if secret is None and upstream.secret_id is not None and _goes_to(before) != _goes_to(upstream):
+        raise Refused("validation", "The secret is for the host and issuer that it was entered for; give `auth` anew.")
     return Configured(upstream, secret)
+
+
+def _origin(upstream: Upstream) -> str:
+    return parse_target(upstream.url).origin if upstream.url is not None else ""
+
+
+def _goes_to(upstream: Upstream) -> tuple[str, str]:
+    """Who gets to see an upstream's secret."""
+    return _origin(upstream), upstream.auth.issuer
 
 
 def check_target(services: Services, upstream: Upstream) -> None:
@@ -192,14 +228,63 @@ def _with_auth(upstream: Upstream, auth: NewAuth, secret: bytes | None) -> tuple
         if auth.mode != "none":
             raise Refused("validation", "A program gets its credential through `secret_env`, not through `auth`.")
         return upstream, secret
-    if auth.mode == "none":
-        if auth.secret is not None:
-            raise Refused("validation", "`auth.secret` needs `auth.mode` to be `shared`.")
-        return msgspec.structs.replace(upstream, auth_mode="none", secret_id=None), None
-    if auth.secret is None and upstream.secret_id is None:
+    check_auth(auth, has_secret=auth.secret is not None or upstream.secret_id is not None)
+    more = Auth(auth.kind, auth.client_id, auth.issuer or "", auth.scopes, auth.writes or "", auth.provider or "")
+    changed = msgspec.structs.replace(
+        upstream, auth_mode=auth.mode, auth_header=auth.header, auth_scheme=auth.scheme, auth=more
+    )
+    if auth.secret is None:
+        keeps = auth.mode == SHARED or (auth.mode == ON_BEHALF_OF and auth.client_id)
+        return changed if keeps else msgspec.structs.replace(changed, secret_id=None), None
+    return changed, auth.secret.encode()
+
+
+def check_auth(auth: NewAuth, *, has_secret: bool) -> None:
+    """Raise `Refused("validation")` for what does not fit together."""
+    service = auth.kind in ("client_credentials", "private_key_jwt")
+    if auth.kind in EXCHANGES or auth.provider is not None:
+        _check_exchange(auth)
+        return
+    if auth.mode == SHARED and not has_secret:
         raise Refused("validation", "`auth.mode` `shared` needs a `secret`.")
-    changed = msgspec.structs.replace(upstream, auth_mode="shared", auth_header=auth.header, auth_scheme=auth.scheme)
-    return changed, None if auth.secret is None else auth.secret.encode()
+    if auth.mode in ("none", OWN_TOKEN) and auth.secret is not None:
+        raise Refused("validation", f"`auth.secret` needs `auth.mode` to be `shared`; `{auth.mode}` takes none.")
+    if auth.mode != SHARED and auth.kind != "secret" and not (auth.mode == ON_BEHALF_OF and service):
+        raise Refused("validation", f"`auth.kind` `{auth.kind}` is for `auth.mode` `shared`.")
+    if service and not auth.client_id:
+        raise Refused("validation", f"`auth.kind` `{auth.kind}` needs a `client_id`.")
+    if auth.mode == ON_BEHALF_OF and auth.secret is not None and not auth.client_id:
+        raise Refused("validation", "A `secret` of mode `on_behalf_of` needs its `client_id`.")
+    if auth.writes is not None and (auth.mode != SHARED or service):
+        raise Refused("validation", "`auth.writes` is for a shared header or password: others act as one already.")
+    if auth.kind == "private_key_jwt" and auth.secret is not None:
+        private_key(auth.secret)
+
+
+def _check_exchange(auth: NewAuth) -> None:
+    if auth.kind not in EXCHANGES or auth.provider is None or auth.mode != ON_BEHALF_OF:
+        raise Refused(
+            "validation",
+            "`auth.kind` `token_exchange` and `id_jag` are for `auth.mode` `on_behalf_of`, with an `auth.provider`.",
+        )
+    if auth.kind == ID_JAG and not (auth.client_id and auth.issuer):
+        raise Refused(
+            "validation",
+            "`auth.kind` `id_jag` needs the `issuer` that assertions are for, and our `client_id` there: the upstream "
+            "does not choose who gets them.",
+        )
+    if auth.kind != ID_JAG and (auth.client_id or auth.secret is not None):
+        raise Refused("validation", "`auth.kind` `token_exchange` asks as the provider's client; enter no other.")
+    if auth.writes is not None:
+        raise Refused("validation", "`auth.writes` is for a shared header or password: others act as one already.")
+
+
+async def check_provider(unit: Unit, upstream: Upstream) -> None:
+    """Raise `Refused("validation")` unless the provider whose sign-ins are exchanged keeps them."""
+    name = upstream.auth.provider
+    known = await providers.by_name(unit, name) if name else None
+    if name and (known is None or not known.config.keep_tokens):
+        raise Refused("validation", f"No provider {name} keeps sign-ins: callgate providers put {name} --keep-tokens …")
 
 
 def _digest(facts: object) -> str:
@@ -212,11 +297,12 @@ async def keep_secret(services: Services, unit: Unit, configured: Configured, ow
     The id is a keyed hash of upstream and value, so the same value twice is the same row and changes nothing.
     """
     upstream, secret = configured.upstream, configured.secret
+    await check_provider(unit, upstream)
     if secret is None:
         return upstream
     tag = services.envelope.mac(upstream.tenant, "secret-id", f"{upstream.id}\0".encode() + secret)
     secret_id = "sec_" + base64.b32encode(tag).decode().lower()[:26]
     if await secrets.get(unit, secret_id) is None:
-        sealed = services.envelope.seal(upstream.tenant, PURPOSE, binding(upstream.id), secret)
+        sealed = await services.envelope.seal(upstream.tenant, PURPOSE, binding(upstream.id), secret)
         await secrets.put(unit, secret_id, PURPOSE, sealed, owner)
     return msgspec.structs.replace(upstream, secret_id=secret_id)

@@ -21,11 +21,13 @@ from callgate.control.upstream_config import (
     revise,
 )
 from callgate.control.views import UpstreamDetail, UpstreamView, clean, upstream_view
+from callgate.credentials.registering import change_secret
 from callgate.errors import Refused
-from callgate.identity.people import record
+from callgate.identity.recording import record
 from callgate.model.caller import Actor
 from callgate.model.upstream import PIN, REVIEW, Upstream, UpstreamState
-from callgate.store import definitions, secrets, states
+from callgate.offboarding.leave import outbox_entry
+from callgate.store import definitions, grants, secrets, states
 from callgate.store import upstreams as rows
 from callgate.store.unit import Unit
 
@@ -80,7 +82,7 @@ async def get_upstream(asked: Asked[Any, None]) -> UpstreamDetail:
 
 
 async def add_upstream(asked: Asked[Any, NewUpstream]) -> UpstreamView:
-    await asked.services.envelope.unlock(asked.services.db, asked.tenant)
+    await asked.services.envelope.warm(asked.tenant)
     configured = create(asked.services, asked.tenant, asked.body)
     async with asked.services.db.unit(asked.tenant) as unit:
         owner = None
@@ -103,7 +105,7 @@ async def insert(services: Services, unit: Unit, actor: Actor, configured: Confi
 
 
 async def change_upstream(asked: Asked[Any, UpstreamChange]) -> UpstreamView:
-    await asked.services.envelope.unlock(asked.services.db, asked.tenant)
+    await asked.services.envelope.warm(asked.tenant)
     async with asked.services.db.unit(asked.tenant) as unit:
         before = await find(unit, asked.path["name"])
         configured = revise(asked.services, before, asked.body)
@@ -125,10 +127,14 @@ async def replace(services: Services, unit: Unit, actor: Actor, before: Upstream
     upstream = await rows.update_one(unit, upstream)
     if upstream.identity != before.identity:
         await definitions.reset(unit, upstream.id, actor.id)
-    elif before.review == PIN != upstream.review:
+    if (upstream.identity, upstream.auth_mode, upstream.auth) != (before.identity, before.auth_mode, before.auth):
+        await end_grants(unit, before)
+    if upstream.identity == before.identity and before.review == PIN != upstream.review:
         await definitions.unpin(unit, upstream.id)
     if before.secret_id is not None and before.secret_id != upstream.secret_id:
         await secrets.remove(unit, before.secret_id)
+        if configured.secret is not None:
+            await change_secret(unit, services.envelope, upstream, configured.secret)
     await record(unit, actor, "upstreams.change", upstream.id, before.identity, upstream.identity)
     if before.review != upstream.review:
         await record(unit, actor, "upstreams.review", upstream.id, before.review, upstream.review)
@@ -148,8 +154,16 @@ async def remove_upstream(asked: Asked[Any, None]) -> None:
     await settle(asked.services, upstream)
 
 
+async def end_grants(unit: Unit, upstream: Upstream) -> None:
+    """End what people have connected there, and have the vendor told: it is for this upstream as it was, alone."""
+    for grant in await grants.to_end(unit, upstream=upstream.id):
+        await outbox_entry(unit, grant, None)
+    await grants.remove_upstream(unit, upstream.id)
+
+
 async def delete(unit: Unit, actor: Actor, upstream: Upstream) -> None:
-    """Delete an upstream with its definitions and its secret."""
+    """Delete an upstream with its definitions, its secret and people's accounts there."""
+    await end_grants(unit, upstream)
     await rows.remove(unit, upstream.id)
     if upstream.secret_id is not None:
         await secrets.remove(unit, upstream.secret_id)

@@ -36,11 +36,13 @@ class PersonView(msgspec.Struct, frozen=True):
 
 
 class AgentView(msgspec.Struct, frozen=True):
-    """An agent profile; `upstreams` null means all."""
+    """An agent profile; `upstreams` null means all. One that is not `active` was stopped."""
 
     id: str
     name: str
     upstreams: tuple[str, ...] | None
+    owner: str | None = None
+    active: bool = True
 
 
 class TokenView(msgspec.Struct, frozen=True):
@@ -66,6 +68,9 @@ class IssuedToken(msgspec.Struct, frozen=True):
     client: str | None
     expires: str | None
 
+    def __repr__(self) -> str:
+        return f"IssuedToken({self.id})"
+
 
 class StdioView(msgspec.Struct, frozen=True):
     """A program; of `secret_env` only the names."""
@@ -84,6 +89,12 @@ class AuthView(msgspec.Struct, frozen=True):
     header: str
     scheme: str
     has_secret: bool
+    kind: str
+    client_id: str
+    issuer: str
+    scopes: tuple[str, ...]
+    writes: str
+    provider: str
 
 
 class UpstreamView(msgspec.Struct, frozen=True):
@@ -240,8 +251,8 @@ def person_view(person: Person) -> PersonView:
     return PersonView(person.id, person.email, person.roles, person.teams, person.active, iso(person.created))
 
 
-def agent_view(agent: Agent) -> AgentView:
-    return AgentView(agent.id, agent.name, agent.upstreams)
+def agent_view(agent: Agent, owner: str | None = None) -> AgentView:
+    return AgentView(agent.id, agent.name, agent.upstreams, owner, agent.active)
 
 
 def token_view(token: Token, email: str) -> TokenView:
@@ -272,8 +283,9 @@ def upstream_view(upstream: Upstream, state: UpstreamState | None, counts: Mappi
     if stdio is not None:
         program = StdioView(stdio.command, stdio.args, stdio.env, stdio.secret_env, stdio.cwd)
     auth = AuthView(
-        upstream.auth_mode, upstream.auth_header, upstream.auth_scheme, upstream.secret_id is not None and not stdio
-    )
+        upstream.auth_mode, upstream.auth_header, upstream.auth_scheme, upstream.secret_id is not None and not stdio,
+        **msgspec.structs.asdict(upstream.auth),
+    )  # fmt: skip
     return UpstreamView(
         id=upstream.id, name=upstream.name, kind=upstream.kind, url=upstream.url, stdio=program, auth=auth,
         allow_private=upstream.allow_private, enabled=upstream.enabled, timeout_s=upstream.timeout_s,

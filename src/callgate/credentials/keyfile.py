@@ -29,6 +29,15 @@ def load(path: Path) -> tuple[bytes, ...]:
         raise Refused("bad_setting", f"The key file {path} cannot be used: {error.strerror}.") from None
 
 
+def again(path: Path) -> tuple[bytes, ...]:
+    """The keys of a file that was there before; it is never made here. Raises `Refused`: bad_setting, and
+    keys_unavailable while the file is away."""
+    try:
+        return _read(path)
+    except OSError as error:
+        raise Refused("keys_unavailable", f"The key file {path} cannot be read ({error.strerror}).") from None
+
+
 def secret(path: Path) -> str:
     """The one line of a file that holds a secret of somebody else's. Raises `Refused("bad_setting")`."""
     try:

@@ -38,6 +38,7 @@ class TokenCache:
         self._seen = {tenant: seen.get(AGGREGATE, 0) for tenant, seen in fleet.revisions().items()}
         self._epoch = 0
         self._stop = fleet.subscribe(self._on_change)
+        self.on_left: Callable[[frozenset[str]], None] | None = None  # told who is inactive from now on
         self._tasks: set[asyncio.Task[None]] = set()
 
     def peek(self, token: str) -> Caller | None:
@@ -77,6 +78,16 @@ class TokenCache:
             raise Refused("invalid_token")
         return self._caller(token, person)
 
+    async def ended(self, caller: Caller) -> bool:
+        """Whether a caller who was let in has been ended since: left, or the token revoked. One that is merely over
+        lets what it began come to its end. Raises `Refused("store_unavailable")`."""
+        async with self._db.unit(caller.tenant, write=False) as unit:
+            person = await people.get(unit, caller.person)
+            token = await tokens.get(unit, caller.token) if caller.token != ANONYMOUS else None
+        if person is None or not person.active:
+            return True
+        return caller.token != ANONYMOUS and token is not None and token.revoked_at is not None
+
     def _asked(self, digest: bytes, done: asyncio.Task[Caller]) -> None:
         self._asking.pop(digest, None)
         if not done.cancelled():
@@ -108,6 +119,8 @@ class TokenCache:
             agent = self._fleet.view(token.tenant).agents.get(token.agent)
             if agent is None:
                 raise Refused("invalid_token", "The agent this token was issued for no longer exists.")
+            if not agent.active:
+                raise Refused("invalid_token", "The agent this token was issued for was stopped; an admin can say why.")
             allowed = agent.upstreams
         return Caller(
             tenant=token.tenant,
@@ -120,6 +133,7 @@ class TokenCache:
             token=token.id,
             expires_at=token.expires,
             allowed_upstreams=allowed,
+            scope=token.scope,
         )
 
     def _remember_unknown(self, digest: bytes) -> None:
@@ -153,6 +167,9 @@ class TokenCache:
             self._forget(lambda caller: caller.tenant == tenant)
         else:
             persons = {person.id for person in touched_people} | set(gone)
+            left = frozenset(person.id for person in touched_people if not person.active) | set(gone)
+            if left and self.on_left is not None:
+                self.on_left(left)
             ended = {token.id for token in touched_tokens}
             self._forget(lambda caller: caller.person in persons or caller.token in ended)
         self._seen[tenant] = max(revision, self._seen.get(tenant, 0))

@@ -5,6 +5,7 @@ A policy outcome is `isError: true`, text only (a sentence, then one line of JSO
 """
 
 from callgate.errors import Refused
+from callgate.model.oauth import SCOPES
 from callgate.wire import eras, jsonrpc
 
 _TOOL_RESULTS = ("tools/call", "tasks/result")  # what an agent reads
@@ -39,6 +40,16 @@ def refusal(id_: bytes, method: str, refused: Refused, era: str) -> tuple[int, b
     if refused.kind.policy and method in _TOOL_RESULTS:
         return 200, jsonrpc.result(id_, refusal_result(refused, era))
     return error_status(refused, era), error_message(id_, refused, era)
+
+
+def challenge(metadata: str, refused: Refused) -> bytes:
+    """`WWW-Authenticate` for a client that has to sign in, or to ask for more (RFC 9728, section 5.1; RFC 6750)."""
+    parts = [f'Bearer resource_metadata="{metadata}"', f'scope="{" ".join(SCOPES)}"']
+    if refused.code == "insufficient_scope":
+        parts.append('error="insufficient_scope"')
+    elif refused.code != "auth_required":
+        parts.append('error="invalid_token"')
+    return ", ".join(parts).encode("latin-1", "replace")
 
 
 def error_status(refused: Refused, era: str) -> int:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from callgate.approvals.kept import Kept
@@ -17,6 +17,7 @@ from callgate.fleet.counters import Counters
 from callgate.fleet.mail import Mail
 from callgate.fleet.sync import Fleet
 from callgate.mcp.inflight import InFlight
+from callgate.mcp.recording import Deadlines
 from callgate.model.caller import Caller
 from callgate.settings import Settings
 from callgate.upstreams.pool import Upstreams
@@ -54,4 +55,5 @@ class MCPContext:
     question_sealer: Sealer
     notes: SessionNotes
     stopping: asyncio.Event
+    deadlines: Deadlines = field(default_factory=Deadlines)
     anonymous: Callable[[], Awaitable[Caller]] | None = None

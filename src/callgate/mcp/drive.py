@@ -11,24 +11,22 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
-from callgate.audit.events import refused_unrecorded
 from callgate.call import model as m
 from callgate.call import tasks
-from callgate.call.authorize import authorize
+from callgate.call.authorize import authorize, authorize_again
 from callgate.call.forward import sent
 from callgate.call.pipeline import DONE, Call
 from callgate.errors import Refused
 from callgate.fleet.counters import Reached
 from callgate.mcp.context import MCPContext
 from callgate.mcp.hold import Hold
+from callgate.mcp.recording import Recording
 from callgate.mcp.remote import Begin
 from callgate.mcp.reply import Reply
-from callgate.model.event import Intent
 from callgate.model.limit import Take
-from callgate.upstreams.exchange import Answered, Ask, Ended, Exchange, Failed, Notice, Piece
+from callgate.upstreams.exchange import Answered, Ask, Ended, Exchange, Failed, Notice, Peer, Piece
 from callgate.wire import jsonrpc
 
-RECORD_SECONDS = 5.0
 KEEP_ALIVE_SECONDS = 10.0
 _WINDOW = 1  # events that may wait in the inbox before the exchange is asked for another; one may be 256 KB
 _LAST = (Answered, Ended, Failed)
@@ -49,9 +47,10 @@ class Drive:
         self._exchange: Exchange | None = None
         self._adopted = False  # an exchange of the fast path has events to come
         self._reader: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._recording = Recording(context.recorder, context.deadlines)
         self._expected: set[str] = set()
         self._hold: Hold | None = None
+        self._peer: Peer | None = None
         self._taken: tuple[Take, ...] = ()
 
     @property
@@ -75,10 +74,10 @@ class Drive:
         finally:
             await self._clean_up()
 
-    def adopt(self, exchange: Exchange | None) -> None:
-        """Take over the exchange of a call that the fast path began. At once: what comes from here on waits in the
-        exchange, which holds its source back."""
-        self._exchange = exchange
+    def adopt(self, exchange: Exchange | None, peer: Peer | None, recording: Recording) -> None:
+        """Take over the exchange of a call that the fast path began, who asked, and its records. At once: what comes
+        from here on waits in the exchange, which holds its source back."""
+        self._exchange, self._peer, self._recording = exchange, peer, recording
         if exchange is not None:
             self._adopted = not exchange.over
             exchange.sink = None
@@ -121,8 +120,7 @@ class Drive:
         left = self._call.given_up()
         if left is not None:  # cancelled, or an error that nobody foresaw: no call stays open on the record
             self._context.recorder.write(left.event, lambda _: None)
-        if self._timer is not None:
-            self._timer.cancel()
+        self._recording.close()
         if self._hold is not None:
             await self._hold.close()
         if self._taken:
@@ -137,30 +135,10 @@ class Drive:
     # -- records -----------------------------------------------------------------------------------------------------
 
     async def _record_intent(self, effect: m.RecordIntent) -> None:
-        self._record(effect.event, m.IntentDurable())
+        self._recording.write(effect.event, m.IntentDurable(), self.post)
 
     async def _record_outcome(self, effect: m.RecordOutcome) -> None:
-        self._record(effect.event, m.OutcomeDurable())
-
-    def _record(self, event: Any, durable: object) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        waits = True
-
-        def late() -> None:
-            nonlocal waits
-            waits = False
-            self.post(m.RecordFailed())
-
-        def done(error: BaseException | None) -> None:
-            timer.cancel()
-            if waits:
-                self.post(durable if error is None else m.RecordFailed())
-            elif error is None and isinstance(event, Intent):  # refused meanwhile: no intent stays without an outcome
-                self._context.recorder.write(refused_unrecorded(event), lambda _: None)
-
-        timer = self._timer = asyncio.get_running_loop().call_later(RECORD_SECONDS, late)
-        self._context.recorder.write(event, done)
+        self._recording.write(effect.event, m.OutcomeDurable(), self.post)
 
     # -- approvals ---------------------------------------------------------------------------------------------------
 
@@ -221,13 +199,13 @@ class Drive:
         request, target = self._call.request, effect.target
         await self._close_exchange()
         try:
-            self._exchange = await self._started(request, target)
+            self._exchange = await self._started(request, target, effect.challenge)
         except Refused as refused:
             self.post(m.StartFailed(refused))
             return
         self._read()
 
-    async def _started(self, request: m.Request, target: m.Target) -> Exchange:
+    async def _started(self, request: m.Request, target: m.Target, challenge: str) -> Exchange:
         """The exchange, in the conversation that the target needs: here, or on the replica that has it."""
         context, sending = self._context, sent(request, target)
         if target.home not in ("", context.place.replica):
@@ -235,8 +213,14 @@ class Drive:
             far = await context.inflight.remote.begin(target.home, request.caller.key, wanted)
             if far is not None:
                 return far
-        peer = await authorize(context.credentials, request, target)
-        return await context.upstreams.start(target.upstream, peer, sending)
+        if challenge and self._peer is not None:
+            self._peer = await authorize_again(context.credentials, self._peer, target, challenge)
+        else:
+            self._peer = await authorize(context.credentials, request, target)
+        return await context.upstreams.start(target.upstream, self._peer, sending)
+
+    async def _await_connection(self, effect: m.AwaitConnection) -> None:
+        await self._held.wait_for_account(effect.target)
 
     async def _note_task(self, effect: m.NoteTask) -> None:
         """For the list of the person's tasks; the task works without."""
@@ -353,6 +337,7 @@ class Drive:
         m.RecordOutcome: _record_outcome,
         m.FileApproval: _file,
         m.AwaitApproval: _await,
+        m.AwaitConnection: _await_connection,
         m.ClaimApproval: _claim,
         m.ClaimLeg: _claim_leg,
         m.ReleaseApproval: _release,

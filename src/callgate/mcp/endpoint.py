@@ -9,13 +9,15 @@ from typing import Any
 
 from callgate.call.identify import bearer, identify
 from callgate.errors import Refused
-from callgate.mcp import answers, incoming, paths
+from callgate.mcp import answers, incoming
 from callgate.mcp.context import MCPContext
 from callgate.mcp.methods import Handlers
-from callgate.mcp.paths import Endpoint
 from callgate.mcp.reply import BrokenOff, Receive, Reply, Send, send_empty, send_json
 from callgate.mcp.sessions import Sessions
-from callgate.model.caller import Caller
+from callgate.model.caller import DEFAULT_TENANT, Caller
+from callgate.model.oauth import SCOPES
+from callgate.web import hosts, paths
+from callgate.web.paths import Endpoint
 from callgate.wire import eras, headers, jsonrpc
 
 Scope = MutableMapping[str, Any]
@@ -49,10 +51,10 @@ class MCPEndpoint:
         settings = self._context.settings
         given = incoming.header_map(scope)
         client = scope.get("client")
-        given[paths.PEER] = paths.address(client[0] if client else "", given.get("x-forwarded-for"), settings.proxies)
+        given[hosts.PEER] = hosts.address(client[0] if client else "", given.get("x-forwarded-for"), settings.proxies)
         host = given.get("host", "")
-        paths.check_host(host, settings)
-        paths.check_origin(given.get("origin"), settings)
+        hosts.check_host(host, settings)
+        hosts.check_origin(given.get("origin"), settings)
         about = paths.metadata_path(scope["path"])
         if about is not None:
             await self._metadata(send, host, about)
@@ -90,6 +92,8 @@ class MCPEndpoint:
         else:
             token = bearer(given["authorization"]) if "authorization" in given else None
             reply = Reply(send, posted.id, posted.method, posted.era, posted.may_stream)
+            base = hosts.base_url(given.get("host", ""), settings)
+            reply.metadata = paths.metadata_url(base, endpoint.path)
             try:
                 await self._handlers.request(posted, given, (caller, token), endpoint, (receive, reply))
             except Refused as refused:
@@ -114,10 +118,15 @@ class MCPEndpoint:
         await self._handlers.get_stream(session, (caller, bearer_token), endpoint, receive, reply)
 
     async def _metadata(self, send: Send, host: str, about: str) -> None:
-        """RFC 9728: `resource` echoes the spelling asked for. The authorization server comes with sign-in."""
-        base = paths.base_url(host, self._context.settings)
+        """RFC 9728: `resource` echoes the spelling asked for; the authorization server is the tenant's own."""
+        settings = self._context.settings
+        base = hosts.base_url(host, settings)
+        endpoint = paths.parse(about, host, settings)
+        tenant = endpoint.tenant if endpoint is not None else DEFAULT_TENANT
         fields = {
             "resource": base + about,
+            "authorization_servers": [hosts.issuer(base, tenant, host, settings)],
+            "scopes_supported": list(SCOPES),
             "resource_name": "Callgate",
             "bearer_methods_supported": ["header"],
         }
@@ -138,8 +147,5 @@ class MCPEndpoint:
 
     def _challenge(self, scope: Scope, given: dict[bytes, str], refused: Refused) -> list[tuple[bytes, bytes]]:
         """`WWW-Authenticate` with the metadata's absolute URL (RFC 9728, section 5.1)."""
-        base = paths.base_url(given.get(b"host", ""), self._context.settings)
-        parts = [f'Bearer resource_metadata="{paths.metadata_url(base, scope["path"])}"']
-        if refused.code != "auth_required":
-            parts.append('error="invalid_token"')
-        return [(b"www-authenticate", ", ".join(parts).encode("latin-1", "replace"))]
+        base = hosts.base_url(given.get(b"host", ""), self._context.settings)
+        return [(b"www-authenticate", answers.challenge(paths.metadata_url(base, scope["path"]), refused))]

@@ -1,8 +1,9 @@
 """The fast path: a common `tools/call` driven through the same machine, callback to callback.
 
-It takes a request only when everything it needs is at hand: a known token, a trusted tool, a warm HTTP conversation
-with the upstream. Whatever is slow or odd after that (a stream, a question, a large result) goes on in the ordinary
-driver, with the same machine and the same exchange.
+It takes a request only when what it needs is at hand: a known token, a trusted tool, an HTTP upstream that was called
+before. The credential is opened when the request is sent, if that takes no wait. Whatever is slow or odd after that (a
+stream, a question, a large result, a credential to be renewed) goes on in the ordinary driver, with the same machine
+and the same exchange.
 Fail closed: what it does not take is judged by the ordinary edge; it never answers a request that it did not admit.
 """
 
@@ -10,21 +11,24 @@ from collections.abc import MutableMapping
 from typing import Any, ClassVar
 
 from callgate.call import model as m
+from callgate.call import scopes
+from callgate.call.authorize import authorize_at_hand
 from callgate.call.forward import sent
-from callgate.call.identify import bearer
+from callgate.call.identify import bearer, belongs
 from callgate.call.pipeline import Call
 from callgate.errors import Refused
-from callgate.mcp import answers, incoming, paths
+from callgate.mcp import answers, incoming
 from callgate.mcp.context import MCPContext
 from callgate.mcp.door import Door, Head
 from callgate.mcp.drive import Drive
 from callgate.mcp.governed import governed
 from callgate.mcp.inflight import CancelKey, cancel_key
-from callgate.mcp.paths import Endpoint
+from callgate.mcp.recording import Recording
 from callgate.mcp.reply import BrokenOff, Reply
 from callgate.mcp.sessions import Sessions
-from callgate.upstreams.conversation import Conversation
 from callgate.upstreams.exchange import Exchange, Peer
+from callgate.web import hosts, paths
+from callgate.web.paths import Endpoint
 from callgate.wire import eras, jsonrpc
 
 _OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncache-control: no-store\r\ncontent-length: %d\r\n\r\n"
@@ -55,8 +59,9 @@ class Lane:
         if endpoint is None or "authorization" not in given or "origin" in given:
             return False
         caller = self.context.identities.peek(bearer(given["authorization"]))
-        if caller is None or caller.tenant != endpoint.tenant:
+        if caller is None or scopes.reads_only(caller):
             return False
+        belongs(caller, endpoint.tenant)
         posted = incoming.read_post(body, given, caller, self._sessions, self.context.settings)
         if posted.method != "tools/call" or not posted.id or "requestState" in posted.params:
             return False
@@ -69,23 +74,19 @@ class Lane:
         if call.heavy():
             return False
         effects = call.start()  # nothing has happened yet: a call that is not for this path is begun again elsewhere
-        conversation = self._warm(call, request)
-        if conversation is None:
+        if not self._suits(call.target):
             return False
         self.context.slots.take(caller)
-        FastCall(self.context, door, call, posted, conversation).begin(effects)
+        FastCall(self.context, door, call, posted).begin(effects)
         return True
 
-    def _warm(self, call: Call, request: m.Request) -> Conversation | None:
-        """The open conversation with the upstream of a call that needs nothing else."""
-        target = call.target
-        if target is None or target.upstream.kind != "http" or target.upstream.auth_mode != "none":
-            return None
+    def _suits(self, target: m.Target | None) -> bool:
+        """Whether a call of this target needs nothing but a conversation, which is warm more often than not."""
+        if target is None or target.upstream.kind != "http" or target.home:
+            return False
         if target.definition is None or b"x-mcp-header" in target.definition.offered:
-            return None
-        caller = request.caller
-        peer = Peer(caller.tenant, caller.person, request.session, request.capabilities, None)
-        return self.context.upstreams.warm(target.upstream, peer)
+            return False
+        return self.context.upstreams.known(target.upstream)
 
     def _endpoint(self, path: str, host: str) -> Endpoint | None:
         """Paths and hosts repeat: judged once each. Bounded, since clients choose them."""
@@ -94,7 +95,7 @@ class Lane:
             return self._endpoints[key]
         if len(self._endpoints) > 1000:
             self._endpoints.clear()
-        paths.check_host(host, self.context.settings)
+        hosts.check_host(host, self.context.settings)
         endpoint = paths.parse(path, host, self.context.settings)
         self._endpoints[key] = endpoint
         return endpoint
@@ -105,22 +106,21 @@ def _address(door: Door, given: dict[str, str], context: MCPContext) -> str:
     client: tuple[str, int] | None = door.client
     peer = client[0] if client else ""
     forwarded = given.get("x-forwarded-for")
-    return peer if forwarded is None else paths.address(peer, forwarded, context.settings.proxies)
+    return peer if forwarded is None else hosts.address(peer, forwarded, context.settings.proxies)
 
 
 class FastCall:
     """One call on the fast path."""
 
-    __slots__ = ("_call", "_context", "_conversation", "_door", "_drive", "_exchange", "_key", "_posted")
+    __slots__ = ("_call", "_context", "_door", "_drive", "_exchange", "_key", "_peer", "_posted", "_recording")
 
-    def __init__(
-        self, context: MCPContext, door: Door, call: Call, posted: incoming.Posted, conversation: Conversation
-    ) -> None:
+    def __init__(self, context: MCPContext, door: Door, call: Call, posted: incoming.Posted) -> None:
         self._context = context
         self._door = door
         self._call = call
         self._posted = posted
-        self._conversation = conversation
+        self._recording = Recording(context.recorder, context.deadlines)
+        self._peer: Peer | None = None
         self._exchange: Exchange | None = None
         self._drive: Drive | None = None
         self._key: CancelKey | None = None
@@ -160,24 +160,23 @@ class FastCall:
             done(self, effect)
 
     def _record_intent(self, effect: m.RecordIntent) -> None:
-        self._context.recorder.write(effect.event, self._intent_recorded)
+        self._recording.write(effect.event, _INTENT, self.post)
 
     def _record_outcome(self, effect: m.RecordOutcome) -> None:
-        self._context.recorder.write(effect.event, self._outcome_recorded)
-
-    def _intent_recorded(self, error: BaseException | None) -> None:
-        self.post(_INTENT if error is None else m.RecordFailed())
-
-    def _outcome_recorded(self, error: BaseException | None) -> None:
-        self.post(_OUTCOME if error is None else m.RecordFailed())
+        self._recording.write(effect.event, _OUTCOME, self.post)
 
     def _forward(self, effect: m.Forward) -> None:
-        sending = sent(self._call.request, effect.target)
-        conversation = self._conversation
-        if conversation.lost or conversation.needs_level(sending.log_level):
+        """Open the credential and send, where neither takes a wait; else it is the ordinary driver's."""
+        request, target = self._call.request, effect.target
+        peer = None if effect.challenge else authorize_at_hand(self._context.credentials, request, target)
+        conversation = None if peer is None else self._context.upstreams.warm(target.upstream, peer)
+        sending = sent(request, target)
+        if peer is None or conversation is None or conversation.needs_level(sending.log_level):
             self._hand_over((effect,))
-        else:
-            self._exchange = conversation.start(sending, self.post)
+            return
+        self._peer = peer
+        conversation.carry(peer.credential)
+        self._exchange = conversation.start(sending, self.post)
 
     def _cancel(self, _: m.CancelUpstream) -> None:
         if self._exchange is not None:
@@ -204,6 +203,7 @@ class FastCall:
         self._door.answer(head + body)
 
     def _close(self) -> None:
+        self._recording.close()
         if self._exchange is not None and self._drive is None:
             self._exchange.sink = None  # a cycle would wait for the garbage collector
             self._exchange = None
@@ -220,7 +220,7 @@ class FastCall:
             _RawSend(self._door), self._posted.id, self._posted.method, self._posted.era, self._posted.may_stream
         )
         self._drive = Drive(self._context, self._call, reply)
-        self._drive.adopt(self._exchange)
+        self._drive.adopt(self._exchange, self._peer, self._recording)
         lost = m.Cancelled() if self._posted.era == eras.MODERN else m.PeerLost()
 
         def gone() -> None:

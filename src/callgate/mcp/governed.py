@@ -12,8 +12,8 @@ from callgate.call import tasks
 from callgate.call.model import Request
 from callgate.errors import Refused
 from callgate.mcp.incoming import Posted
-from callgate.mcp.paths import Endpoint
 from callgate.model.caller import Caller
+from callgate.web.paths import Endpoint
 from callgate.wire import eras, jsonrpc
 
 _NAMED = {**eras.NAME_MEMBERS, tasks.RESULT: "taskId"}

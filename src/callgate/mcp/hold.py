@@ -7,17 +7,20 @@ counts, ends the wait; nothing here lets a call through, only a claim does.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from fnmatch import fnmatchcase
+from typing import Any
 
 from callgate import clock
 from callgate.call import model as m
+from callgate.call.authorize import authorize
 from callgate.errors import Refused
 from callgate.mcp.context import MCPContext
 from callgate.model.approval import PENDING, Approval
 from callgate.wire import eras, jsonrpc
 
 SAY_SECONDS = 8.0
+_LOOK_SECONDS = 0.5
 _SHUTDOWN_SECONDS = 0.5  # how often a wait looks whether the gateway stops
 
 
@@ -56,7 +59,33 @@ class Hold:
     async def wait(self, effect: m.AwaitApproval) -> None:
         """Begin to wait; an earlier wait of the same call ends."""
         await self.close()
-        self._waiting = asyncio.ensure_future(self._wait(effect.approval))
+        self._waiting = asyncio.ensure_future(self._guarded(self._follow(effect.approval)))
+
+    async def wait_for_account(self, target: m.Target) -> None:
+        """Begin to wait for the person to connect an account at an upstream."""
+        await self.close()
+        self._waiting = asyncio.ensure_future(self._guarded(self._connected(target)))
+
+    async def _connected(self, target: m.Target) -> None:
+        context, request, said_at, count = self._context, self._request, 0.0, 0
+        while True:
+            now = clock.monotonic()
+            if now >= self._until or context.stopping.is_set():
+                self._post(m.HoldOver())
+                return
+            if now - said_at >= SAY_SECONDS:
+                said_at, count = now, count + 1
+                self._post(m.StillWaiting(count))
+            await asyncio.sleep(min(_LOOK_SECONDS, max(self._until - now, 0.01)))
+            try:
+                await authorize(context.credentials, request, target)
+            except Refused as refused:
+                if refused.code != "connection_required":
+                    raise
+            else:
+                caller = await context.identities.again(request.caller)
+                self._post(m.Connected(context.fleet.view(caller.tenant), caller))
+                return
 
     async def close(self) -> None:
         """Wait no longer."""
@@ -65,9 +94,9 @@ class Hold:
             await asyncio.gather(self._waiting, return_exceptions=True)
             self._waiting = None
 
-    async def _wait(self, approval: Approval) -> None:
+    async def _guarded(self, wait: Coroutine[Any, Any, None]) -> None:
         try:
-            await self._follow(approval)
+            await wait
         except Refused as refused:
             self._post(m.CannotGoOn(refused))
         except Exception:  # nobody foresaw it; the call must end all the same

@@ -65,7 +65,7 @@ class Suspended:
     """A live exchange that waits for a later leg of its call."""
 
     exchange: Exchange
-    person: tuple[str, str]
+    caller: Caller
     timer: asyncio.TimerHandle
 
 
@@ -104,6 +104,19 @@ class InFlight:
             for call, cancel in tuple(self._running.items()):
                 if call.request.caller.tenant == snapshot.tenant and call.killed_by(snapshot.kills):
                     cancel()
+
+    async def on_people(self, tenant: str, ended: Callable[[Caller], Awaitable[bool]]) -> None:
+        """End what is under way for somebody who left, or whose token was revoked, also what waits for a later leg."""
+        running = [call for call in self._running if call.request.caller.tenant == tenant]
+        callers = {call.request.caller.token: call.request.caller for call in running}
+        callers |= {kept.caller.token: kept.caller for kept in self._suspended.values() if kept.caller.tenant == tenant}
+        gone = {token for token, caller in callers.items() if await ended(caller)}
+        for call, cancel in tuple(self._running.items()):
+            if call.request.caller.token in gone:
+                cancel()
+        for key, kept in tuple(self._suspended.items()):
+            if kept.caller.token in gone:
+                self._end(key)
 
     # -- cancellation ------------------------------------------------------------------------------------------------
 
@@ -170,16 +183,16 @@ class InFlight:
 
     def suspend(self, key: str, caller: Caller, exchange: Exchange) -> None:
         """Keep an exchange for a later leg; ended when nobody comes back in time, or when its person keeps too many."""
-        own = [other for other, kept in self._suspended.items() if kept.person == caller.key]
+        own = [other for other, kept in self._suspended.items() if kept.caller.key == caller.key]
         if len(own) >= MAX_SUSPENDED:
             self._end(own[0])
         timer = asyncio.get_running_loop().call_later(LIFETIME, self._end, key)
-        self._suspended[key] = Suspended(exchange, caller.key, timer)
+        self._suspended[key] = Suspended(exchange, caller, timer)
 
     def take(self, key: str, person: tuple[str, str]) -> Exchange:
         """The suspended exchange, once. Raises `Refused("invalid_params")` when it is gone."""
         found = self._suspended.get(key)
-        if found is None or found.person != person:
+        if found is None or found.caller.key != person:
             raise Refused("invalid_params", "The call that this goes on with has ended; start it again.")
         del self._suspended[key]
         found.timer.cancel()

@@ -22,13 +22,14 @@ from callgate.mcp.drive import Drive
 from callgate.mcp.governed import governed, relayed
 from callgate.mcp.incoming import Posted
 from callgate.mcp.inflight import cancel_key
-from callgate.mcp.paths import PEER, Endpoint
 from callgate.mcp.reply import Receive, Reply
 from callgate.mcp.sessions import Session, Sessions
 from callgate.mcp.streams import ALL_LISTS, MAX_FOLLOWED, Filter, Stream, followable
 from callgate.mcp.tasks import begin
 from callgate.mcp.tasks import listed as task_list
 from callgate.model.caller import Caller
+from callgate.web.hosts import PEER
+from callgate.web.paths import Endpoint
 from callgate.wire import eras, headers, jsonrpc
 
 Who = tuple[Caller, str | None]  # caller and bearer token (None in anonymous mode)

@@ -51,6 +51,7 @@ class Reply:
         self._stream = False  # an event stream is open
         self._value = False  # the head of a large result is out
         self._extra: Headers = []
+        self.metadata = ""  # URL of the protected-resource metadata, for who has to ask for more scope
         self.gone = False
         self.done = False
 
@@ -147,6 +148,8 @@ class Reply:
         if self._value:
             await self.abort()
             return
+        if refused.code == "insufficient_scope":
+            self._extra = [(b"www-authenticate", answers.challenge(self.metadata, refused))]
         await self._whole(*answers.refusal(self._id, self._method, refused, self._era))
 
     async def _whole(self, status: int, body: bytes) -> None:

@@ -21,11 +21,11 @@ from callgate.errors import Refused
 from callgate.fleet.snapshot import Snapshot
 from callgate.mcp import listing
 from callgate.mcp.context import MCPContext
-from callgate.mcp.paths import Endpoint
 from callgate.mcp.reply import Reply
 from callgate.mcp.tasks import MOST_FOLLOWED, about
 from callgate.mcp.tasks import follow as follow_task
 from callgate.model.caller import Caller
+from callgate.web.paths import Endpoint
 from callgate.wire import eras, jsonrpc
 
 KEEP_ALIVE_SECONDS = 15.0

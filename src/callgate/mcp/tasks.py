@@ -14,7 +14,7 @@ import msgspec
 
 from callgate import clock, ids
 from callgate.call import tasks
-from callgate.call.authorize import peer_for
+from callgate.call.authorize import peer_of
 from callgate.call.model import InputRequest, Request
 from callgate.call.pipeline import Call
 from callgate.errors import Refused
@@ -165,5 +165,6 @@ async def begin(context: MCPContext, tenant: str, person: str, wanted: Begin) ->
     upstream = context.fleet.view(tenant).upstreams.get(wanted.upstream)
     if upstream is None:
         raise Refused("upstream_unavailable")
-    peer = await peer_for(context.credentials, upstream, person, wanted.session, wanted.capabilities)
+    opened = await context.credentials.open(upstream, person)
+    peer = peer_of(upstream, person, (wanted.session, wanted.capabilities), opened)
     return await context.upstreams.start(upstream, peer, wanted.sent)

@@ -4,6 +4,7 @@ import msgspec
 
 ROLES = ("member", "reviewer", "admin", "auditor")
 DEFAULT_TENANT = "default"
+SCIM_CLIENT = "scim"  # tokens issued for this client are good for provisioning and for nothing else
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -19,6 +20,7 @@ class Caller(msgspec.Struct, frozen=True):
     token: str  # row id `tok_…`
     expires_at: float | None = None  # seconds since 1970, None = does not expire
     allowed_upstreams: tuple[str, ...] | None = None  # globs of the agent profile; None = all
+    scope: tuple[str, ...] | None = None  # what the token is good for; None = all
 
     @property
     def key(self) -> tuple[str, str]:

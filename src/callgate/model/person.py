@@ -1,8 +1,17 @@
 """People, agents and access tokens as the store keeps them (design §1). Sets are sorted tuples."""
 
+import re
+
 import msgspec
 
 REVIEWING = frozenset({"reviewer", "admin"})  # roles whose approval counts
+ADDRESS = r"[A-Za-z0-9._%+'-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,180}[A-Za-z0-9])?"  # of an e-mail
+_ADDRESS = re.compile(ADDRESS)
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an e-mail address that a person can have."""
+    return len(text) <= 254 and _ADDRESS.fullmatch(text) is not None
 
 
 class Person(msgspec.Struct, frozen=True):
@@ -26,6 +35,8 @@ class Agent(msgspec.Struct, frozen=True):
     name: str
     upstreams: tuple[str, ...] | None = None
     revision: int = 0
+    owner: str | None = None  # person row id: who answers for it
+    active: bool = True  # False: stopped, its tokens are good for nothing
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -45,3 +56,5 @@ class Token(msgspec.Struct, frozen=True):
     revoked_at: float | None = None
     last_used: float | None = None
     revision: int = 0
+    family: str | None = None  # authorization that it belongs to
+    scope: tuple[str, ...] | None = None  # None = all

@@ -5,7 +5,8 @@ import msgspec
 KINDS = ("http", "sse", "stdio")
 REVIEW, TRUST_ON_FIRST_USE, PIN = "review", "trust_on_first_use", "pin"
 REVIEW_MODES = (REVIEW, TRUST_ON_FIRST_USE, PIN)
-AUTH_MODES = ("none", "shared")  # on_behalf_of and own_token come with identity
+NONE, SHARED, OWN_TOKEN, ON_BEHALF_OF = AUTH_MODES = ("none", "shared", "own_token", "on_behalf_of")
+PERSONAL = frozenset({OWN_TOKEN, ON_BEHALF_OF})
 
 
 class Stdio(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -19,6 +20,32 @@ class Stdio(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     env: dict[str, str] = {}
     cwd: str | None = None
     secret_env: tuple[str, ...] = ()
+
+
+TOKEN_EXCHANGE, ID_JAG = EXCHANGES = ("token_exchange", "id_jag")
+
+
+class Auth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the gateway authenticates, beyond mode, header and secret.
+
+    `kind` is what the secret of mode `shared` is: `secret` (sent as it is), `basic` (`user:password`),
+    `client_credentials` (a client secret) or `private_key_jwt` (a private key, PEM or JWK); of mode `on_behalf_of`,
+    `token_exchange` or `id_jag` make tokens out of people's sign-in at `provider`. `client_id`, `issuer` and `scopes`
+    are entered by an admin where they are not to be discovered. `writes`: the mode for tools that do not say that they
+    only read, "" = the same.
+    """
+
+    kind: str = "secret"
+    client_id: str = ""
+    issuer: str = ""
+    scopes: tuple[str, ...] = ()
+    writes: str = ""
+    provider: str = ""
+
+    @property
+    def exchanges(self) -> bool:
+        """Whether tokens come out of people's sign-in."""
+        return self.kind in EXCHANGES
 
 
 class Upstream(msgspec.Struct, frozen=True):
@@ -35,6 +62,7 @@ class Upstream(msgspec.Struct, frozen=True):
     secret_id: str | None = None  # sealed secret of mode `shared` (or the sealed env values of a stdio upstream)
     auth_header: str = "Authorization"
     auth_scheme: str = "Bearer"  # "" = the secret is the whole header value
+    auth: Auth = Auth()
     allow_private: bool = False
     enabled: bool = True
     identity: str = ""

@@ -3,14 +3,12 @@
 Fail closed: a combination that could not be carried out is refused at save, with what to write instead.
 """
 
-import difflib
-
 import msgspec
 
-from callgate.dlp.tables import KINDS, tables
 from callgate.errors import Refused
 from callgate.model.finding import SEVERITIES
 from callgate.model.rule import PHASES, Rule
+from callgate.policy.choices import wrong_contents
 from callgate.policy.contents import looks_inside
 from callgate.policy.phases import CALL, RESULT, phase, reads_result
 from callgate.policy.schemas import validator
@@ -53,13 +51,9 @@ def _wrong_dlp(rule: Rule) -> str:
     spec = rule.dlp
     if spec is None:
         return ""
-    known = {"kinds": tuple(KINDS), "detectors": tuple(sorted({one.id for one in tables().detectors}))}
-    for name, choices in known.items():
-        for value in getattr(spec, name):
-            if value not in choices:
-                near = difflib.get_close_matches(value, choices, n=1)
-                hint = f"did you mean `{near[0]}`?" if near else f"it is one of {', '.join(choices)}."
-                return f"`dlp.{name}` cannot be `{value[:60]}`; {hint}"
+    odd = wrong_contents("dlp", spec.kinds, spec.detectors)
+    if odd:
+        return odd
     if spec.least < 1:
         return "`dlp.least` is at least 1."
     return "" if _texts(spec.allowed) else "`dlp.allowed` holds at most 1000 texts of 1 to 256 characters."

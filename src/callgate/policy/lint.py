@@ -22,6 +22,13 @@ from callgate.policy.model import LISTS
 _RANK = {effect: rank for rank, effect in enumerate(EFFECTS)}
 
 
+class Reach(msgspec.Struct, frozen=True):
+    """A tool that may change something, at an upstream that one shared account acts for everybody."""
+
+    upstream: str
+    tool: str
+
+
 class Inventory(msgspec.Struct, frozen=True):
     """What exists. `tools`: (upstream, the upstream's own name, public name, names of required arguments)."""
 
@@ -31,11 +38,13 @@ class Inventory(msgspec.Struct, frozen=True):
     teams: frozenset[str] = frozenset()
     agents: frozenset[str] = frozenset()
     labels: frozenset[str] = frozenset()
+    shared: tuple[Reach, ...] = ()
 
 
 class Oddity(msgspec.Struct, frozen=True):
     """One thing about one rule. `kind`: `matches_nothing`, `swallowed`, `shadowed`, `redundant`, `contradictory`,
-    `may_fail` or `unreadable`; `other` is the rule that it is about, too."""
+    `may_fail` or `unreadable`; `other` is the rule that it is about, too. `shared_account` is about no rule but an
+    upstream, whose name then stands in the place of the rule's id."""
 
     rule: str
     kind: str
@@ -53,7 +62,21 @@ def lint(rules: Iterable[Rule], there: Inventory) -> tuple[Oddity, ...]:
         found += _fails(rule, there)
         for other in known:
             found += _beside(rule, other)
+    found += _shared(there)
     return tuple(sorted(found, key=lambda one: (one.rule, one.kind, one.other or "", one.sentence)))
+
+
+def _shared(there: Inventory) -> Iterator[Oddity]:
+    """Upstreams where nobody can tell afterwards who changed something."""
+    for upstream in sorted({one.upstream for one in there.shared}):
+        tools = [one.tool for one in there.shared if one.upstream == upstream]
+        shown = ", ".join(sorted(tools)[:3]) + (f" and {len(tools) - 3} more" if len(tools) > 3 else "")
+        yield Oddity(
+            upstream,
+            "shared_account",
+            f"{upstream} acts with one shared account for everybody, also in tools that may change something "
+            f"({shown}). Set its auth to on_behalf_of, or `writes` to on_behalf_of for these.",
+        )
 
 
 # -- a rule by itself --------------------------------------------------------------------------------------------------

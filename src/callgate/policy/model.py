@@ -1,16 +1,15 @@
 """What makes a rule valid. Pure.
 
-Fail closed: what does not exist yet cannot be saved, so that no rule is taken for one that is carried out.
+Fail closed: what does not exist cannot be saved, so that no rule is taken for one that is carried out.
 """
 
-import difflib
 import re
 
 from callgate.dlp.paths import compiled
 from callgate.dlp.redact import ACTIONS
-from callgate.dlp.tables import KINDS, tables
 from callgate.errors import Refused
 from callgate.model.rule import EFFECTS, LIMITS, MODES, PER, PHASES, Match, Rule
+from callgate.policy.choices import wrong, wrong_contents
 from callgate.policy.details import TEXTS
 from callgate.policy.details import check as check_details
 from callgate.policy.expr import condition
@@ -99,14 +98,13 @@ def _check_redact(rule: Rule) -> None:
         )
     if spec is None:
         return
-    choices = {"phase": ((spec.phase,), PHASES), "action": ((spec.action,), ACTIONS), "kinds": (spec.kinds, KINDS)}
-    choices["detectors"] = (spec.detectors, tuple(sorted({one.id for one in tables().detectors})))
-    for name, (given, known) in choices.items():
-        for value in given:
-            if value not in known:
-                near = difflib.get_close_matches(value, known, n=1)
-                hint = f"did you mean `{near[0]}`?" if near else f"it is one of {', '.join(known)}."
-                raise Refused("validation", f"Rule `{rule.id}`: `redact.{name}` cannot be `{value[:60]}`; {hint}")
+    odd = (
+        wrong("redact.phase", (spec.phase,), PHASES)
+        or wrong("redact.action", (spec.action,), ACTIONS)
+        or wrong_contents("redact", spec.kinds, spec.detectors)
+    )
+    if odd:
+        raise Refused("validation", f"Rule `{rule.id}`: {odd}")
     for path in filter(is_path, spec.members):
         try:
             compiled(path)

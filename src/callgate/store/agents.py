@@ -17,7 +17,7 @@ AGGREGATE = "agents"
 def _build(row: Row[Any]) -> Agent:
     return Agent(
         id=row.id, tenant=row.tenant, name=row.name, revision=row.revision,
-        upstreams=None if row.upstreams is None else rows.names_from(row.upstreams),
+        upstreams=None if row.upstreams is None else rows.names_from(row.upstreams), owner=row.owner, active=row.active,
     )  # fmt: skip
 
 
@@ -25,13 +25,17 @@ def _globs(agent: Agent) -> str | None:
     return None if agent.upstreams is None else rows.names(agent.upstreams)
 
 
+def _values(agent: Agent) -> dict[str, object]:
+    return {"name": agent.name, "upstreams": _globs(agent), "owner": agent.owner, "active": agent.active}
+
+
 async def add(unit: Unit, agent: Agent) -> Agent:
     """Add an agent. Raises `Refused("conflict")` when the name is taken."""
     if await by_name(unit, agent.name) is not None:
         raise Refused("conflict", f"There is already an agent called {agent.name}.")
     revision = await unit.bump(AGGREGATE)
-    values = {"tenant": unit.tenant, "id": agent.id, "name": agent.name, "upstreams": _globs(agent)}
-    await unit.execute(insert(agents).values(revision=revision, **values))
+    values = {"tenant": unit.tenant, "id": agent.id, "revision": revision, **_values(agent)}
+    await unit.execute(insert(agents).values(**values))
     return _stored(unit, agent, revision)
 
 
@@ -39,7 +43,7 @@ async def update_one(unit: Unit, agent: Agent) -> Agent:
     """Write an agent's name and upstreams. Raises `Refused`: not_found, conflict."""
     revision = await unit.bump(AGGREGATE)
     statement = update(agents).where(agents.c.tenant == unit.tenant, agents.c.id == agent.id, rows.live(agents))
-    result = await unit.execute(statement.values(name=agent.name, upstreams=_globs(agent), revision=revision))
+    result = await unit.execute(statement.values(revision=revision, **_values(agent)))
     if result.rowcount != 1:
         raise Refused("not_found", "There is no such agent.")
     return _stored(unit, agent, revision)
@@ -58,6 +62,11 @@ async def get(unit: Unit, agent_id: str) -> Agent | None:
 
 async def by_name(unit: Unit, name: str) -> Agent | None:
     return await rows.one(unit, rows.own(unit, agents, agents.c.name == name), _build)
+
+
+async def owned_by(unit: Unit, person_id: str) -> tuple[Agent, ...]:
+    """The agents that a person answers for."""
+    return await rows.many(unit, rows.own(unit, agents, agents.c.owner == person_id), _build)
 
 
 async def page(unit: Unit, after: str | None = None, limit: int = 100) -> tuple[Agent, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, case, select, update
+from sqlalchemy import Row, case, func, select, update
 
 from callgate.errors import Refused
 from callgate.model.approval import (
@@ -146,6 +146,25 @@ async def claim(unit: Unit, approval_id: str) -> bool:
     if claimed:
         wake(unit, approval_id)
     return claimed
+
+
+async def count_pending(unit: Unit, person: str) -> int:
+    """How many calls of a person wait."""
+    mine = (approvals.c.tenant == unit.tenant) & (approvals.c.person == person) & (approvals.c.state == PENDING)
+    return int((await unit.execute(select(func.count()).where(mine))).scalar_one())
+
+
+async def withdraw_of(unit: Unit, person: str, state: str) -> int:
+    """End every approval of a person that could still let a call through; how many waited."""
+    waiting = await count_pending(unit, person)
+    alive = approvals.c.state.in_((PENDING, APPROVED))
+    statement = update(approvals).where(approvals.c.tenant == unit.tenant, approvals.c.person == person, alive)
+    ended = await unit.execute(
+        statement.values(state=state, decided=await unit.now(), sealed=None).returning(approvals.c.id)
+    )
+    for id_ in ended.scalars():
+        wake(unit, id_)
+    return waiting
 
 
 async def release(unit: Unit, approval_id: str, state: str) -> bool:

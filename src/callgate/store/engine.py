@@ -5,6 +5,7 @@ acts as a role that owns nothing, bound to one tenant by row-level security. Fai
 migrated or reached is `Refused("store_unavailable")`, a schema from the future `Refused("schema_too_new")`.
 """
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -27,6 +28,7 @@ _T = TypeVar("_T")
 _SQLITE = "sqlite:///"
 _BUSY_MS = 10_000
 _COMMAND_SECONDS = 15.0
+_CHECKPOINTS, _BETWEEN_SECONDS = 20, 0.05
 _CONNECT_SECONDS = 5.0
 _ENTER = text("SELECT set_config('role', :role, true), set_config('callgate.tenant', :tenant, true)")
 _SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
@@ -109,6 +111,24 @@ class Database:
             except FAULTS as error:
                 raise translate(error) from None
 
+    async def scrub(self) -> None:
+        """Have what was overwritten leave the files: SQLite's journal, PostgreSQL's dead rows of the keysets."""
+        try:
+            if self.dialect == "postgresql":
+                async with self._writer.connect() as connection:
+                    await connection.execution_options(isolation_level="AUTOCOMMIT")
+                    await connection.execute(text("VACUUM keysets"))
+                return
+            for _ in range(_CHECKPOINTS):
+                async with self._writer.connect() as connection:
+                    raw: Any = (await connection.get_raw_connection()).driver_connection
+                    found = await raw.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+                if found[0][0] == 0:  # no reader was in the way
+                    return
+                await asyncio.sleep(_BETWEEN_SECONDS)
+        except FAULTS as error:
+            raise translate(error) from None
+
     # -- inside -----------------------------------------------------------------------------------------------------
 
     async def _connect(self, write: bool) -> AsyncConnection:
@@ -185,7 +205,9 @@ def _sqlite_engine(path: Path, *, write: bool) -> AsyncEngine:
 
 def _pragmas(write: bool) -> tuple[str, ...]:
     common = (f"busy_timeout={_BUSY_MS}", "foreign_keys=ON", "cache_size=-8000")
-    return (*common, "journal_mode=WAL", "synchronous=FULL") if write else (*common, "query_only=ON")
+    return (
+        (*common, "journal_mode=WAL", "synchronous=FULL", "secure_delete=ON") if write else (*common, "query_only=ON")
+    )
 
 
 def _postgresql_engine(url: str) -> AsyncEngine:

@@ -12,7 +12,7 @@ from callgate.errors import Refused
 
 ADVISORY_LOCK = 0x63616C6C67617465  # "callgate"
 ROLES = ("callgate_app", "callgate_system", "callgate_audit")
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")  # oldest first
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")  # oldest first
 
 
 def to_head(connection: Connection) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, bindparam, func, insert, select, update
 
 from callgate.errors import Refused
 from callgate.model.person import Person
@@ -15,7 +15,8 @@ from callgate.store.unit import Unit
 AGGREGATE = "identity"
 
 
-def _build(row: Row[Any]) -> Person:
+def build(row: Row[Any]) -> Person:
+    """The person in a row that holds the columns of `people`."""
     return Person(
         id=row.id, tenant=row.tenant, email=row.email, roles=rows.names_from(row.roles),
         teams=rows.names_from(row.teams), active=row.active, created=row.created, revision=row.revision,
@@ -51,6 +52,18 @@ async def update_one(unit: Unit, person: Person) -> Person:
     return _stored(unit, person, revision)
 
 
+async def give(unit: Unit, given: Iterable[Person]) -> None:
+    """Write the roles and teams of many people at once."""
+    revision = await unit.bump(AGGREGATE)
+    statement = update(people).where(people.c.tenant == unit.tenant, people.c.id == bindparam("row"))
+    statement = statement.values(revision=revision, roles=bindparam("new_roles"), teams=bindparam("new_teams"))
+    for chunk in rows.chunks(given):
+        values = [
+            {"row": one.id, "new_roles": rows.names(one.roles), "new_teams": rows.names(one.teams)} for one in chunk
+        ]
+        await unit.execute(statement, values)
+
+
 async def remove(unit: Unit, person_id: str) -> None:
     """Delete a person. Raises `Refused("not_found")`."""
     revision = await unit.bump(AGGREGATE)
@@ -59,12 +72,24 @@ async def remove(unit: Unit, person_id: str) -> None:
 
 
 async def get(unit: Unit, person_id: str) -> Person | None:
-    return await rows.one(unit, rows.own(unit, people, people.c.id == person_id), _build)
+    return await rows.one(unit, rows.own(unit, people, people.c.id == person_id), build)
+
+
+async def locked(unit: Unit, person_id: str) -> Person | None:
+    """The person, unchanged until this unit ends (SQLite writes one unit at a time anyway)."""
+    statement = rows.own(unit, people, people.c.id == person_id)
+    return await rows.one(unit, statement.with_for_update(read=True) if unit.postgresql else statement, build)
+
+
+async def locked_to_change(unit: Unit, person_id: str) -> Person | None:
+    """The person, for this unit alone: whoever issues something for them waits, and looks again."""
+    statement = rows.own(unit, people, people.c.id == person_id)
+    return await rows.one(unit, statement.with_for_update() if unit.postgresql else statement, build)
 
 
 async def by_email(unit: Unit, email: str) -> Person | None:
     """The person with this e-mail address, in whatever case."""
-    return await rows.one(unit, rows.own(unit, people, people.c.email == email.lower()), _build)
+    return await rows.one(unit, rows.own(unit, people, people.c.email == email.lower()), build)
 
 
 async def page(
@@ -73,7 +98,16 @@ async def page(
     statement = rows.own(unit, people)
     if active is not None:
         statement = statement.where(people.c.active.is_(active))
-    return await rows.many(unit, rows.after_key(statement, people, after, limit), _build)
+    return await rows.many(unit, rows.after_key(statement, people, after, limit), build)
+
+
+async def admins(unit: Unit, without: str = "") -> int:
+    """How many active admins there are, one person aside."""
+    statement = select(func.count()).where(
+        people.c.tenant == unit.tenant, people.c.id != without, people.c.active.is_(True), rows.live(people),
+        people.c.roles.contains('"admin"'),
+    )  # fmt: skip
+    return int((await unit.execute(statement)).scalar_one())
 
 
 async def emails_of(unit: Unit, ids: Iterable[str]) -> dict[str, str]:
@@ -84,7 +118,7 @@ async def emails_of(unit: Unit, ids: Iterable[str]) -> dict[str, str]:
 
 async def changed_since(unit: Unit, revision: int) -> tuple[tuple[Person, ...], tuple[str, ...]]:
     """(changed people, ids of deleted people) after a revision of "identity"."""
-    return await rows.changed(unit, people, revision, _build)
+    return await rows.changed(unit, people, revision, build)
 
 
 def _stored(unit: Unit, person: Person, revision: int) -> Person:

@@ -6,7 +6,9 @@ from callgate.store import rows
 from callgate.store.schema import revisions
 from callgate.store.unit import Unit
 
-AGGREGATES = ("upstreams", "states", "definitions", "rules", "agents", "identity", "notices", "options")
+AGGREGATES = (
+    "upstreams", "states", "definitions", "rules", "agents", "identity", "notices", "options", "grants", "keys",
+)  # fmt: skip
 
 
 async def of_tenant(unit: Unit) -> dict[str, int]:

@@ -99,6 +99,8 @@ agents = Table(
     _id(),
     Column("name", Text, nullable=False),
     Column("upstreams", Text),  # JSON array of globs, NULL = all
+    Column("owner", Text),  # person row id
+    Column("active", Boolean, nullable=False, server_default=text("true")),
     _revision(),
     _deleted(),
     _live_index("agents_name", "tenant", "name"),
@@ -118,7 +120,10 @@ tokens = Table(
     Column("expires", Double),
     Column("revoked_at", Double),
     Column("last_used", Double),
+    Column("family", Text),  # authorization that it belongs to
+    Column("scope", Text),  # names parted by spaces, NULL = all
     _revision(),
+    Index("tokens_family", "tenant", "family"),
     Index("tokens_person", "tenant", "person"),
     Index("tokens_revision", "tenant", "revision"),
 )
@@ -143,6 +148,7 @@ upstreams = Table(
     _added("review", "review"),
     _added("trust_below", "medium"),
     _added("labels", "[]"),  # JSON array, sorted
+    _added("auth", "{}"),  # JSON of model.upstream.Auth
     _revision(),
     _deleted(),
     _live_index("upstreams_name", "tenant", "name"),
@@ -273,12 +279,14 @@ secrets = Table(  # immutable: a new value is a new row, so that caches by id ne
     Column("created", Double, nullable=False),
 )
 
-keysets = Table(  # the tenant's encryption keys, wrapped by the key file
-    "keysets",
-    metadata,
-    _tenant(),
-    Column("wrapped", LargeBinary, nullable=False),
+keysets = Table(  # the tenant's encryption keys, wrapped by the key file or a key service
+    "keysets", metadata, _tenant(),
+    Column("wrapped", LargeBinary, nullable=False),  # empty once they were destroyed
     Column("created", Double, nullable=False),
+    Column("wrapped_by", Text, nullable=False, server_default=text("''")),
+    Column("edition", BigInteger, nullable=False, server_default=text("1")),
+    Column("rotated", Double, nullable=False, server_default=text("0")),
+    Column("destroyed", Double),
 )  # fmt: skip
 
 notes = Table(

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Row, bindparam, delete, func, insert, select, update
 
 from callgate.errors import Refused
+from callgate.model.oauth import scopes_of
 from callgate.model.person import Person, Token
 from callgate.store import rows
 from callgate.store.schema import people, tokens
@@ -19,14 +20,19 @@ def _build(row: Row[Any]) -> Token:
     return Token(
         id=row.id, tenant=row.tenant, hash=bytes(row.hash), person=row.person, agent=row.agent, client=row.client,
         created=row.created, expires=row.expires, revoked_at=row.revoked_at, last_used=row.last_used,
-        revision=row.revision,
+        revision=row.revision, family=row.family, scope=scopes_of(row.scope),
     )  # fmt: skip
 
 
 async def add(unit: Unit, token: Token) -> Token:
-    """Add a token. Raises `Refused("conflict")` when the hash is taken."""
-    token = msgspec.structs.replace(token, tenant=unit.tenant, revision=await unit.bump(AGGREGATE))
-    await unit.execute(insert(tokens).values(**msgspec.structs.asdict(token)))
+    """Add a token. Raises `Refused("conflict")` when the hash is taken.
+
+    One of an authorization raises no revision: nobody can have asked for it before, so no cache has to hear of it.
+    """
+    revision = await unit.bump(AGGREGATE) if token.family is None else 0
+    token = msgspec.structs.replace(token, tenant=unit.tenant, revision=revision)
+    scope = None if token.scope is None else " ".join(token.scope)
+    await unit.execute(insert(tokens).values(**{**msgspec.structs.asdict(token), "scope": scope}))
     return token
 
 
@@ -56,6 +62,10 @@ async def find(unit: Unit, token_hash: bytes) -> tuple[Token, Person] | None:
     return _build(row), person
 
 
+async def by_hash(unit: Unit, digest: bytes) -> Token | None:
+    return await rows.one(unit, rows.own(unit, tokens, tokens.c.hash == digest), _build)
+
+
 async def get(unit: Unit, token_id: str) -> Token | None:
     return await rows.one(unit, rows.own(unit, tokens, tokens.c.id == token_id), _build)
 
@@ -69,9 +79,33 @@ async def revoke(unit: Unit, token_id: str, at: float) -> Token:
     return token
 
 
-async def revoke_of_person(unit: Unit, person_id: str, at: float) -> int:
-    """End all tokens of a person; how many there were."""
-    return await _revoke(unit, at, tokens.c.person == person_id)
+async def revoke_of_person(unit: Unit, person_id: str, at: float, *, families_only: bool = False) -> int:
+    """End all tokens of a person, or just those of authorizations; how many there were."""
+    mine = tokens.c.person == person_id
+    return await _revoke(unit, at, mine & tokens.c.family.is_not(None) if families_only else mine)
+
+
+async def revoke_family(unit: Unit, family: str, at: float) -> int:
+    """End the access tokens of an authorization; how many there were."""
+    return await _revoke(unit, at, tokens.c.family == family)
+
+
+async def revoke_of_client(unit: Unit, client_id: str, at: float) -> int:
+    """End the access tokens of an OAuth client; how many there were."""
+    return await _revoke(unit, at, (tokens.c.client == client_id) & tokens.c.family.is_not(None))
+
+
+async def count_open(unit: Unit, person_id: str, now: float) -> int:
+    """How many tokens of a person work."""
+    mine = (tokens.c.tenant == unit.tenant) & (tokens.c.person == person_id) & tokens.c.revoked_at.is_(None)
+    still = tokens.c.expires.is_(None) | (tokens.c.expires > now)
+    return int((await unit.execute(select(func.count()).where(mine, still))).scalar_one())
+
+
+async def prune(unit: Unit, before: float) -> None:
+    """Delete the tokens of authorizations that were over by then; others stay, for the list."""
+    unit.require_system()
+    await unit.execute(delete(tokens).where(tokens.c.family.is_not(None), tokens.c.expires < before))
 
 
 async def touch(unit: Unit, used: Mapping[str, float]) -> None:

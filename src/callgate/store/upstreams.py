@@ -7,13 +7,14 @@ import msgspec
 from sqlalchemy import Row, insert, select, update
 
 from callgate.errors import Refused
-from callgate.model.upstream import Stdio, Upstream
+from callgate.model.upstream import Auth, Stdio, Upstream
 from callgate.store import rows
 from callgate.store.schema import definitions, states, upstreams
 from callgate.store.unit import Unit
 
 AGGREGATE = "upstreams"
 _stdio = msgspec.json.Decoder(Stdio).decode
+_auth = msgspec.json.Decoder(Auth).decode
 _PLAIN = (
     "name", "kind", "url", "auth_mode", "secret_id", "auth_header", "auth_scheme", "allow_private", "enabled",
     "identity", "timeout_s", "review", "trust_below",
@@ -24,12 +25,14 @@ def _build(row: Row[Any]) -> Upstream:
     plain = {name: getattr(row, name) for name in _PLAIN}
     stdio = None if row.stdio is None else _stdio(row.stdio)
     labels = rows.names_from(row.labels)
-    return Upstream(id=row.id, tenant=row.tenant, stdio=stdio, labels=labels, revision=row.revision, **plain)
+    more = {"stdio": stdio, "labels": labels, "auth": _auth(row.auth), "revision": row.revision}
+    return Upstream(id=row.id, tenant=row.tenant, **more, **plain)
 
 
 def _values(upstream: Upstream) -> dict[str, object]:
     values: dict[str, object] = {name: getattr(upstream, name) for name in _PLAIN}
     values["labels"] = rows.names(upstream.labels)
+    values["auth"] = rows.to_json(upstream.auth)
     values["stdio"] = None if upstream.stdio is None else rows.to_json(upstream.stdio)
     return values
 
@@ -75,6 +78,12 @@ async def remove(unit: Unit, upstream_id: str) -> None:
 
 async def get(unit: Unit, upstream_id: str) -> Upstream | None:
     return await rows.one(unit, rows.own(unit, upstreams, upstreams.c.id == upstream_id), _build)
+
+
+async def locked(unit: Unit, upstream_id: str) -> Upstream | None:
+    """The upstream, unchanged until this unit ends (SQLite writes one unit at a time anyway)."""
+    statement = rows.own(unit, upstreams, upstreams.c.id == upstream_id)
+    return await rows.one(unit, statement.with_for_update(read=True) if unit.postgresql else statement, _build)
 
 
 async def by_name(unit: Unit, name: str) -> Upstream | None:

@@ -27,7 +27,16 @@ FIELDS = frozenset(
         "status", "size", "role", "data_dir", "database",
     }
 )  # fmt: skip
-_CHATTY = ("uvicorn.error", "alembic", "sqlalchemy", "asyncio")  # their `info` is for their own developers
+_CHATTY = (
+    "uvicorn.error",
+    "alembic",
+    "sqlalchemy",
+    "asyncio",
+    "botocore",
+    "boto3",
+    "google",
+    "urllib3",
+)  # their `info` is for their own developers
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 

@@ -42,6 +42,10 @@ class Conversation:
         """Send one request."""
         raise NotImplementedError
 
+    def carry(self, credential: tuple[str, str] | None) -> None:
+        """Use this credential from here on: the value of the same account changes in time. Nothing to do where it was
+        given once and for all."""
+
     async def tell(self, body: bytes, method: str = "") -> None:
         """Send a notification or an answer. Raises `Refused` when it cannot be delivered."""
         raise NotImplementedError

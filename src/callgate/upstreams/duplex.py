@@ -16,7 +16,7 @@ from callgate import clock
 from callgate.errors import Refused
 from callgate.upstreams.conversation import Conversation, answer_body, undelivered
 from callgate.upstreams.exchange import Answered, Ask, Event, Failed, Sent, Sink
-from callgate.upstreams.inbox import Inbox
+from callgate.upstreams.inbox import Inbox, failure_of
 from callgate.upstreams.routing import LISTEN
 from callgate.wire import eras, jsonrpc
 
@@ -33,6 +33,10 @@ class Channel(Protocol):
     def messages(self) -> AsyncIterator[bytes]: ...
 
     async def close(self) -> None: ...
+
+    def carry(self, credential: tuple[str, str] | None) -> None:
+        """Use this credential from here on."""
+        ...
 
     def reason(self) -> str:
         """Why the channel ended: a sentence without payload."""
@@ -72,6 +76,10 @@ class DuplexConversation(Conversation):
     def busy(self) -> bool:
         """Whether somebody waits for something of it."""
         return super().busy or bool(self._queue)
+
+    def carry(self, credential: tuple[str, str] | None) -> None:
+        """What is sent from here on carries it."""
+        self._channel.carry(credential)
 
     async def tell(self, body: bytes, method: str = "") -> None:
         """Send a notification or an answer. Raises `Refused` when the channel is gone."""
@@ -118,7 +126,7 @@ class DuplexConversation(Conversation):
         try:
             await self._channel.send(body)
         except Refused as refused:
-            exchange.emit(Failed(refused.code, refused.detail, True))
+            exchange.emit(failure_of(refused))
 
     async def _read(self) -> None:
         failed: Failed | None = None

@@ -53,6 +53,7 @@ class Failed(msgspec.Struct, frozen=True):
     code: str
     detail: str = ""
     may_have_run: bool = True
+    challenge: str = ""  # `WWW-Authenticate`, where the upstream refused the credential
 
 
 Event = Notice | Ask | Answered | Piece | Ended | Failed
@@ -114,6 +115,7 @@ class Peer(msgspec.Struct, frozen=True):
     session: str | None
     capabilities: bytes
     credential: tuple[str, str] | None = None
+    account: str = ""  # whose the credential is, where its value changes in time
 
     def __repr__(self) -> str:
         return f"Peer({self.tenant}, {self.person}, {self.session})"

@@ -6,6 +6,7 @@ a session that the upstream has forgotten is opened anew for the next call.
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import Awaitable, Callable
 
 from callgate.errors import Refused
@@ -44,6 +45,12 @@ class HttpConversation(Conversation):
         exchange = HttpExchange(self, sent, sink)
         exchange.send()
         return exchange
+
+    def carry(self, credential: tuple[str, str] | None) -> None:
+        """Use this credential from here on: the value of the same account changes in time."""
+        if credential != self.place.credential:
+            self.place = dataclasses.replace(self.place, credential=credential)
+            self._heads.clear()
 
     # -- heads and bodies -----------------------------------------------------------------------------------------
 
@@ -102,7 +109,7 @@ class HttpConversation(Conversation):
 
     async def tell(self, body: bytes, method: str = "") -> None:
         """POST a notification or a response. Raises `Refused` when it is not taken."""
-        status = await posted(self.pool, self.place, self.post_head(method, None, len(body)), body)
+        status, _ = await posted(self.pool, self.place, self.post_head(method, None, len(body)), body)
         if status >= 400:
             raise Refused("upstream_unavailable", f"The server answered a message with HTTP status {status}.")
 

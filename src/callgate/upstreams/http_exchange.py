@@ -19,7 +19,7 @@ from callgate.upstreams.answer import EventStream, JsonBody, MessageReader
 from callgate.upstreams.conversation import answer_body, undelivered
 from callgate.upstreams.exchange import Answered, Ask, Event, Failed, Notice, Piece, Sent, Sink
 from callgate.upstreams.inbox import Inbox
-from callgate.upstreams.place import Place, failure
+from callgate.upstreams.place import Place, challenge_in, failure, refused_credential
 from callgate.upstreams.routing import LISTEN, PROGRESS, UPDATED, Router, member, own_progress
 from callgate.wire import eras, jsonrpc
 
@@ -62,6 +62,7 @@ class HttpExchange(Inbox):
         self._sent = sent
         self._body: JsonBody | EventStream | None = None
         self._error = b""
+        self._challenge = ""
         self._ticket: Ticket | None = None
         self._again = False
         self._begun = False  # pieces are out: what follows cannot start over
@@ -105,6 +106,8 @@ class HttpExchange(Inbox):
                 kind = value.partition(b";")[0].strip().lower()
             elif name == b"mcp-session-id":
                 self.session = value.decode("latin-1")
+        if status in (401, 403):
+            self._challenge = challenge_in(headers)
         if self._resuming:
             if status != 200 or kind != b"text/event-stream" or not isinstance(self._body, EventStream):
                 self._fail(Refused("upstream_broke_off", "The server ended its stream and did not take it up again."))
@@ -205,8 +208,9 @@ class HttpExchange(Inbox):
             if opening is not None:
                 self._spawn(self._resend(opening))
                 return
-        if status in (401, 403):
-            self.emit(Failed("upstream_unavailable", self._unauthorized(), False))
+        refused = refused_credential(line.place, status, self._challenge)
+        if refused is not None:
+            self.emit(refused)
         elif error and status >= 400:
             self.emit(Answered("error", error))
         elif 300 <= status < 400:
@@ -218,11 +222,6 @@ class HttpExchange(Inbox):
                 line.forgotten()
             executed = not 400 <= status < 500
             self.emit(Failed("upstream_invalid", f"The server answered with HTTP status {status}.", executed))
-
-    def _unauthorized(self) -> str:
-        if self._line.place.credential is None:
-            return f"The upstream wants a credential (HTTP status {self.status}) and none is set for it."
-        return f"The upstream refused our credential (HTTP status {self.status})."
 
     def _rpc_error(self) -> bytes:
         """The raw JSON-RPC error that answers our request, or nothing."""

@@ -105,12 +105,23 @@ def _size(event: Event) -> int:
     return len(event.params) if isinstance(event, Ask) else 0
 
 
+def refusal_of(failed: Failed) -> Refused:
+    """The refusal that a failure amounts to."""
+    return Refused(failed.code, failed.detail, {"challenge": failed.challenge} if failed.challenge else {})
+
+
+def failure_of(refused: Refused) -> Failed:
+    """The same the other way round, for what was sent: without a challenge it may have run."""
+    challenge = str(refused.data.get("challenge", ""))
+    return Failed(refused.code, refused.detail, not challenge, challenge)
+
+
 async def whole(exchange: Inbox) -> tuple[str, bytes]:
     """Wait for the answer of a small exchange of the gateway's own: (`result` or `error`, value). Raises `Refused`."""
     pieces: list[bytes] = []
     async for event in exchange:
         if isinstance(event, Failed):
-            raise Refused(event.code, event.detail)
+            raise refusal_of(event)
         if isinstance(event, Answered):
             return event.kind, event.raw
         if isinstance(event, Ended):

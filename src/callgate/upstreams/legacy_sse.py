@@ -5,6 +5,7 @@ hostile upstream cannot send our credential elsewhere.
 """
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from urllib.parse import urljoin
 
@@ -14,7 +15,8 @@ from callgate.net.exchange import Headers, Limits, Ticket
 from callgate.net.pool import Pool
 from callgate.net.request import build_head
 from callgate.net.target import Target, parse_target
-from callgate.upstreams.place import Place, failure, media_type, posted
+from callgate.upstreams.inbox import refusal_of
+from callgate.upstreams.place import Place, challenge_in, failure, media_type, posted, refused_credential
 from callgate.wire.sse import SseParser
 
 _OPEN_SECONDS = 30.0
@@ -45,10 +47,9 @@ class SseChannel:
 
     def on_head(self, status: int, headers: Headers) -> None:
         """Only an event stream will do."""
-        if status in (401, 403):
-            self._broken(
-                Refused("upstream_unavailable", f"The upstream refused our credential (HTTP status {status}).")
-            )
+        refused = refused_credential(self._place, status, challenge_in(headers))
+        if refused is not None:
+            self._broken(refusal_of(refused))
         elif status != 200 or media_type(headers) != b"text/event-stream":
             self._broken(
                 Refused("upstream_invalid", f"The server answered with HTTP status {status}, no event stream.")
@@ -92,12 +93,19 @@ class SseChannel:
             self._endpoint.set_exception(refused)
         self._queue.put_nowait(None)
 
+    def carry(self, credential: tuple[str, str] | None) -> None:
+        """What is posted from here on carries it; the stream stays."""
+        self._place = dataclasses.replace(self._place, credential=credential)
+
     async def send(self, message: bytes) -> None:
         """POST one message."""
         target = await asyncio.shield(self._endpoint)
         fields = [("Content-Type", "application/json"), *self._place.fields]
         head = build_head("POST", target, fields, len(message))
-        status = await posted(self._pool, self._place, head, message, target)
+        status, challenge = await posted(self._pool, self._place, head, message, target)
+        refused = refused_credential(self._place, status, challenge)
+        if refused is not None:
+            raise refusal_of(refused)
         if status >= 400:
             raise Refused("upstream_unavailable", f"The server answered a message with HTTP status {status}.")
 

@@ -47,6 +47,25 @@ def failure(error: EgressError) -> Failed:
     return Failed(code, str(error), error.request_sent)
 
 
+def refused_credential(place: Place, status: int, challenge: str) -> Failed | None:
+    """What 401 and 403 say of our credential, None for other statuses. Where another one may help, the failure has the
+    challenge (`WWW-Authenticate`; RFC 6750, section 3)."""
+    if status not in (401, 403):
+        return None
+    words = f"The upstream refused our credential (HTTP status {status})."
+    if place.credential is None:
+        words = f"The upstream wants a credential (HTTP status {status}) and none is set for it."
+    if status == 401 or "insufficient_scope" in challenge:
+        return Failed("credential_refused", words, False, challenge or "Bearer")
+    return Failed("upstream_unavailable", words, False)
+
+
+def challenge_in(headers: Headers) -> str:
+    """`WWW-Authenticate` of an answer, "" when it has none."""
+    found = next((value for name, value in headers if name == b"www-authenticate"), b"")
+    return found.decode("latin-1")[:2000]
+
+
 def media_type(headers: Headers) -> bytes:
     """The lower-case media type of an answer, `b""` when it names none."""
     for name, value in headers:
@@ -55,8 +74,10 @@ def media_type(headers: Headers) -> bytes:
     return b""
 
 
-async def posted(pool: Pool, place: Place, head: bytes, body: bytes, target: Target | None = None) -> int:
-    """Send what has no answer, and give the status. Raises `Refused`."""
+async def posted(
+    pool: Pool, place: Place, head: bytes, body: bytes, target: Target | None = None
+) -> tuple[int, str]:  # fmt: skip
+    """Send what has no answer, and give the status and the challenge, if any. Raises `Refused`."""
     waiter = _Waiter()
     ticket = pool.send(target or place.target, place.policy, head, body, waiter, place.limits)
     try:
@@ -69,11 +90,11 @@ class _Waiter:
     """Waits for the end of an answer whose body says nothing; of a stream, for its head alone."""
 
     def __init__(self) -> None:
-        self.done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._status = 0
+        self.done: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
+        self._status, self._challenge = 0, ""
 
     def on_head(self, status: int, headers: Headers) -> None:
-        self._status = status
+        self._status, self._challenge = status, challenge_in(headers)
         if media_type(headers) == b"text/event-stream":
             self.on_end()
 
@@ -82,7 +103,7 @@ class _Waiter:
 
     def on_end(self) -> None:
         if not self.done.done():
-            self.done.set_result(self._status)
+            self.done.set_result((self._status, self._challenge))
 
     def on_error(self, error: EgressError) -> None:
         if not self.done.done():

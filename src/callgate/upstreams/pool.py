@@ -9,7 +9,6 @@ Fail closed: what cannot be opened is a refusal with the reason; nothing is ever
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 import msgspec
 
@@ -23,13 +22,15 @@ from callgate.net.pool import Pool
 from callgate.net.target import parse_target
 from callgate.upstreams import facts
 from callgate.upstreams.conversation import Conversation
-from callgate.upstreams.duplex import Channel, DuplexConversation
+from callgate.upstreams.duplex import DuplexConversation
 from callgate.upstreams.exchange import Exchange, Peer, Sent
 from callgate.upstreams.follow import NothingToHear, listen
 from callgate.upstreams.http import HttpConversation
+from callgate.upstreams.inbox import whole
 from callgate.upstreams.legacy_sse import SseChannel
 from callgate.upstreams.opening import FULL_CAPABILITIES, discovered, open_channel, open_http
 from callgate.upstreams.place import Place
+from callgate.upstreams.ports import Opener, Spawner
 from callgate.upstreams.routing import UPDATED, OnNotice
 from callgate.wire import eras
 
@@ -42,27 +43,6 @@ CONNECT_SECONDS = 10.0
 DISCOVERY = "#discovery"  # the person of the gateway's own conversations
 Key = tuple[str | bytes | int, ...]
 _KEY = clock.random_bytes(32)  # of this process: no hash of a credential means anything elsewhere
-
-
-class Credential(msgspec.Struct, frozen=True):
-    """An opened credential: a header for HTTP, values for a child's environment. In no repr."""
-
-    header: tuple[str, str] | None = None
-    env: dict[str, str] = {}
-
-    def __repr__(self) -> str:
-        return "Credential(…)"
-
-
-Opener = Callable[[Upstream], Awaitable[Credential]]
-
-
-class Spawner(Protocol):
-    """Starts the children of stdio upstreams (`stdio.Children`)."""
-
-    async def spawn(self, upstream: Upstream, variables: dict[str, str]) -> Channel: ...
-
-    def stderr(self, upstream_id: str) -> str: ...
 
 
 class _Held:
@@ -94,17 +74,24 @@ class Upstreams:
         self._goodbyes: set[asyncio.Task[None]] = set()
         # called when a client's conversation, not discovery's own, hears that a list has changed
         self.on_change: Callable[[Upstream, str], None] | None = None
+        # called when an upstream refused the credential that the gateway itself looked with; raises `Refused`
+        self.on_refused: Callable[[Upstream, str], Awaitable[None]] | None = None
 
     # -- calls ---------------------------------------------------------------------------------------------------
 
     async def start(self, upstream: Upstream, peer: Peer, sent: Sent) -> Exchange:
         """Start one request. Raises `Refused`: upstream_unavailable, upstream_timeout, upstream_invalid."""
         conversation = await self.conversation(upstream, peer)
+        conversation.carry(peer.credential)
         if sent.log_level is not None and conversation.needs_level(sent.log_level):
             await conversation.set_level(sent.log_level)
         if conversation.era == eras.MODERN and isinstance(conversation, DuplexConversation):
             sent = msgspec.structs.replace(sent, capabilities=peer.capabilities)  # one process, many requests
         return conversation.start(sent)
+
+    def known(self, upstream: Upstream) -> bool:
+        """Whether this replica has spoken with the upstream as it is now."""
+        return _base(upstream) in self._eras
 
     def warm(self, upstream: Upstream, peer: Peer) -> Conversation | None:
         """The conversation on which a request can be started without waiting for anything, if there is one."""
@@ -161,7 +148,10 @@ class Upstreams:
         if peer.person != DISCOVERY:
             conversation.router.changed = lambda method, _: self.on_change and self.on_change(upstream, method)
         if isinstance(conversation, HttpConversation):
-            conversation.reopen = lambda: self._reopened(upstream, peer)
+            line = conversation
+            line.reopen = lambda: self._reopened(
+                upstream, msgspec.structs.replace(peer, credential=line.place.credential)
+            )
             conversation.doubt = lambda: self._eras.pop(_base(upstream), None)
 
     async def _reopened(self, upstream: Upstream, peer: Peer) -> HttpConversation:
@@ -226,20 +216,24 @@ class Upstreams:
     async def own_peer(self, upstream: Upstream) -> Peer:
         """Who asks when the gateway itself does: one fixed capability set, the shared credential."""
         opened = await self._credentials(upstream)
-        return Peer(upstream.tenant, DISCOVERY, None, FULL_CAPABILITIES, opened.header)
+        return Peer(upstream.tenant, DISCOVERY, None, FULL_CAPABILITIES, opened.header, opened.account)
 
     async def discovery(self, upstream: Upstream) -> facts.Facts:
         """What an upstream offers. Raises `Refused` when that cannot be had completely."""
         try:
             return await self._look(upstream)
         except Refused as refused:
-            if refused.code != "upstream_broke_off":
+            challenge = refused.data.get("challenge")
+            if isinstance(challenge, str) and self.on_refused is not None:
+                await self.on_refused(upstream, challenge)  # another credential is opened from here on
+            elif refused.code != "upstream_broke_off":
                 raise
         return await self._look(upstream)  # a kept connection may just have been closed; reading twice harms nobody
 
     async def _look(self, upstream: Upstream) -> facts.Facts:
         peer = await self.own_peer(upstream)
         conversation = await self._fresh(upstream, peer)
+        conversation.carry(peer.credential)
         found = await facts.look(conversation)
         if conversation.lost:  # the upstream was started anew meanwhile: what it said of itself may be out of date
             found = await facts.look(await self._fresh(upstream, peer))
@@ -267,11 +261,19 @@ class Upstreams:
         if key in self._held and self._held[key].opened < self._started.get(upstream.id, 0.0):
             await self._drop(key)
 
+    async def attempt(self, upstream: Upstream, peer: Peer) -> None:
+        """Ask an upstream for its tools as this peer. Raises `Refused` when it does not answer, or refuses."""
+        conversation = await self.conversation(upstream, peer)
+        conversation.carry(peer.credential)
+        kind, _ = await whole(conversation.start(Sent("tools/list", b"{}")))
+        if kind == "error":
+            raise Refused("upstream_invalid", "It answered with an error.")
+
     # -- listening -------------------------------------------------------------------------------------------------
 
     async def watch(self, upstream: Upstream, tell: OnNotice) -> None:
         """Hear of changes of an upstream's lists until cancelled; comes back with back-off after each break."""
-        await self._keep_listening(upstream, await self.own_peer(upstream), (), tell)
+        await self._keep_listening(upstream, lambda: self.own_peer(upstream), (), tell)
 
     async def subscribe(
         self, upstream: Upstream, peer: Peer, uri: str, updated: Callable[[bytes], None]
@@ -282,7 +284,10 @@ class Upstreams:
             if method == UPDATED:
                 updated(params)
 
-        task = asyncio.create_task(self._keep_listening(upstream, peer, (uri,), tell), name="upstreams-follow")
+        async def same() -> Peer:
+            return peer
+
+        task = asyncio.create_task(self._keep_listening(upstream, same, (uri,), tell), name="upstreams-follow")
 
         async def stop() -> None:
             task.cancel()
@@ -290,12 +295,14 @@ class Upstreams:
 
         return stop
 
-    async def _keep_listening(self, upstream: Upstream, peer: Peer, uris: tuple[str, ...], tell: OnNotice) -> None:
+    async def _keep_listening(
+        self, upstream: Upstream, peer: Callable[[], Awaitable[Peer]], uris: tuple[str, ...], tell: OnNotice
+    ) -> None:
         wait = 1.0
         while True:
             began = clock.monotonic()
             try:
-                await listen(await self.conversation(upstream, peer), uris, tell)
+                await listen(await self.conversation(upstream, await peer()), uris, tell)
             except NothingToHear:
                 wait = QUIET_SECONDS
             except Refused:
@@ -312,6 +319,13 @@ class Upstreams:
         """Close everything of an upstream: it was changed, removed or switched off."""
         self._eras = {base: era for base, era in self._eras.items() if base[0] != upstream_id}
         await self._drop(*(key for key in self._held if key[0] == upstream_id))
+
+    async def forget_people(self, people: frozenset[str]) -> None:
+        """Close every conversation of people who left, streams included: it holds a credential of theirs."""
+        theirs = [
+            key for key in self._held if any(isinstance(part, str) and part.split(" ")[0] in people for part in key)
+        ]
+        await self._drop(*theirs)
 
     async def close(self) -> None:
         """Close everything."""
@@ -366,8 +380,8 @@ def _base(upstream: Upstream) -> Key:
 
 def _key(upstream: Upstream, peer: Peer, era: str) -> Key:
     """Who may share a conversation."""
-    credential = ""
-    if peer.credential is not None:
+    credential = peer.account
+    if peer.credential is not None and not credential:
         credential = hashlib.blake2b("\0".join(peer.credential).encode(), key=_KEY).hexdigest()
     base = (*_base(upstream), era, credential)
     if era == eras.MODERN and upstream.kind == "stdio":

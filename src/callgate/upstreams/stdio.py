@@ -52,6 +52,9 @@ class ChildChannel:
         self._closing = True
         await self._child.stop(STOP_SECONDS)
 
+    def carry(self, credential: tuple[str, str] | None) -> None:
+        """A program has what it needs in its environment."""
+
     def reason(self) -> str:
         return self._why
 

@@ -40,13 +40,22 @@ default_tools_approval_mode = "approve"
 
 
 def main(url: str, token: str, tool: str, arguments: str) -> int:
-    with (
-        OpenAIModel(Script(tool, json.loads(arguments))) as model,
-        tempfile.TemporaryDirectory(prefix="codex-") as place,
-    ):
-        home = Path(place)
+    with tempfile.TemporaryDirectory(prefix="codex-") as place:
+        return report(Path(place), url, token, Script(tool, json.loads(arguments)))
+
+
+def signed_in(home: Path, url: str, script: Script) -> int:
+    """With what a login has left in this home."""
+    return report(home, url, "", script)
+
+
+def report(home: Path, url: str, token: str, script: Script) -> int:
+    """Let the scripted model use the tool, and print what it was shown and given. Gives the exit code."""
+    with OpenAIModel(script) as model:
         bearer = 'bearer_token_env_var = "LAB_TOKEN"' if token else ""
-        (home / "config.toml").write_text(CONFIG.format(model=model.url, url=url, bearer=bearer))
+        config = CONFIG.format(model=model.url, url=url, bearer=bearer)
+        (home / "config.toml").write_text(f'mcp_oauth_credentials_store = "file"\n{config}')
+        place = str(home)
         env = {"PATH": os.environ["PATH"], "HOME": place, "CODEX_HOME": place, "NO_PROXY": "127.0.0.1,localhost"}
         done = subprocess.run(
             [str(package("@openai/codex-linux-x64") / BINARY), "exec", "--skip-git-repo-check", "Use the tool."],

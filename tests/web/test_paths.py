@@ -3,9 +3,9 @@
 import pytest
 
 from callgate.errors import Refused
-from callgate.mcp import paths
-from callgate.mcp.paths import Endpoint
 from callgate.settings import Settings
+from callgate.web import hosts, paths
+from callgate.web.paths import Endpoint
 
 LOCAL = Settings()
 PUBLIC = Settings(
@@ -41,12 +41,12 @@ def test_a_path_and_a_host_name_one_endpoint(path: str, host: str, expected: End
 
 
 def test_without_a_base_domain_hosts_name_no_tenant() -> None:
-    assert paths.tenant_of_host("mcp-gateway.beta.acme.test", LOCAL) is None
+    assert hosts.tenant_of_host("mcp-gateway.beta.acme.test", LOCAL) is None
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:1", "127.0.0.1:8787", "[::1]:8787", "LOCALHOST"])
 def test_a_local_gateway_serves_loopback_names(host: str) -> None:
-    paths.check_host(host, LOCAL)
+    hosts.check_host(host, LOCAL)
 
 
 @pytest.mark.parametrize(
@@ -68,26 +68,26 @@ def test_a_local_gateway_serves_loopback_names(host: str) -> None:
 )
 def test_other_hosts_are_refused(host: str) -> None:
     with pytest.raises(Refused) as caught:
-        paths.check_host(host, LOCAL)
+        hosts.check_host(host, LOCAL)
     assert caught.value.code == "bad_host"
 
 
 @pytest.mark.parametrize("host", ["mcp.acme.test", "inside.test", "mcp-gateway.any.acme.test", "0.0.0.0:8787"])
 def test_configured_hosts_are_served(host: str) -> None:
-    paths.check_host(host, PUBLIC)
+    hosts.check_host(host, PUBLIC)
 
 
 @pytest.mark.parametrize(
     "origin", [None, "http://localhost:6274", "https://127.0.0.1", "https://app.acme.test", "https://mcp.acme.test"]
 )
 def test_own_local_and_allowed_origins_may_ask(origin: str | None) -> None:
-    paths.check_origin(origin, PUBLIC)
+    hosts.check_origin(origin, PUBLIC)
 
 
 @pytest.mark.parametrize("origin", ["null", "https://evil.test", "file://localhost", "https://localhost.evil.test"])
 def test_foreign_origins_are_refused(origin: str) -> None:
     with pytest.raises(Refused) as caught:
-        paths.check_origin(origin, LOCAL)
+        hosts.check_origin(origin, LOCAL)
     assert caught.value.kind.http == 403
 
 
@@ -107,6 +107,6 @@ def test_metadata_stands_at_both_well_known_places(path: str, about: str | None)
 
 
 def test_the_base_is_configured_or_what_the_client_used() -> None:
-    assert paths.base_url("localhost:8787", LOCAL) == "http://localhost:8787"
-    assert paths.base_url("x", PUBLIC) == "https://mcp.acme.test"
+    assert hosts.base_url("localhost:8787", LOCAL) == "http://localhost:8787"
+    assert hosts.base_url("x", PUBLIC) == "https://mcp.acme.test"
     assert paths.metadata_url("https://a", "/mcp") == "https://a/.well-known/oauth-protected-resource/mcp"

@@ -1,4 +1,4 @@
-"""Which tenant and which upstream a URL names, and who may ask: paths, Host and Origin. Pure.
+"""Which Host and Origin are served, who a request comes from, and how a client spells our address. Pure.
 
 Fail closed: a Host that is not served is refused (DNS rebinding), a foreign Origin as well
 (2025-06-18 and later, streamable HTTP, security warning).
@@ -6,50 +6,12 @@ Fail closed: a Host that is not served is refused (DNS rebinding), a foreign Ori
 
 import ipaddress
 import re
-from dataclasses import dataclass
 
-from callgate import ids
 from callgate.errors import Refused
 from callgate.model.caller import DEFAULT_TENANT
 from callgate.settings import LOOPBACK, Settings
 
-_PATH = re.compile(r"(?:/t/(?P<tenant>[^/]+))?/mcp(?:/u/(?P<upstream>[^/]+))?/?")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:/@\s\"]+)(?::[0-9]{1,5})?")
-_METADATA = "/.well-known/oauth-protected-resource"
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One MCP path: tenant, scope (an upstream's name or None), and the path as the client spelled it."""
-
-    tenant: str
-    scope: str | None
-    path: str
-
-
-def parse(path: str, host: str, settings: Settings) -> Endpoint | None:
-    """The endpoint a path names, None when it is no MCP path."""
-    match = _PATH.fullmatch(path)
-    if match is None:
-        return None
-    tenant = match["tenant"] or tenant_of_host(host, settings) or DEFAULT_TENANT
-    scope = match["upstream"]
-    if not ids.valid_slug(tenant) or (scope is not None and not ids.valid_slug(scope)):
-        return None
-    return Endpoint(tenant, scope, path)
-
-
-def metadata_path(path: str) -> str | None:
-    """The resource path that a protected-resource metadata URL is about (RFC 9728, section 3.1), None if it is none."""
-    if path == _METADATA:
-        return "/mcp"
-    rest = path.removeprefix(_METADATA)
-    return rest if rest != path and _PATH.fullmatch(rest) else None
-
-
-def metadata_url(base: str, path: str) -> str:
-    """Where the metadata of a resource path stands: the path-inserted form."""
-    return base + _METADATA + path
 
 
 def tenant_of_host(host: str, settings: Settings) -> str | None:
@@ -65,7 +27,17 @@ def tenant_of_host(host: str, settings: Settings) -> str | None:
 
 def base_url(host: str, settings: Settings) -> str:
     """The gateway's own address as this client sees it. Behind a proxy it must be configured, never guessed."""
-    return settings.public_url.rstrip("/") if settings.public_url else f"http://{host}"
+    if settings.public_url is None:
+        return f"http://{host}"
+    if tenant_of_host(host, settings) is not None:  # each of these tenants has a name of its own
+        return f"{settings.public_url.partition('://')[0]}://{host}"
+    return settings.public_url.rstrip("/")
+
+
+def issuer(base: str, tenant: str, host: str, settings: Settings) -> str:
+    """The tenant's issuer (RFC 8414): the gateway's address, with the tenant's path where its host does not name it."""
+    by_host = tenant_of_host(host, settings) == tenant
+    return base if by_host or tenant == DEFAULT_TENANT else f"{base}/t/{tenant}"
 
 
 def check_host(host: str, settings: Settings) -> None:
@@ -113,12 +85,13 @@ Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
 def address(peer: str, forwarded: str | None, proxies: Networks) -> str:
     """Where a request comes from: the peer of its connection, or, behind proxies that are trusted, the last address
-    in `X-Forwarded-For` that is none of theirs."""
+    in `X-Forwarded-For` that is none of theirs. Some proxies write a port with it, or IPv4 as IPv6."""
+    peer = _plain(peer)
     if forwarded is None or not _one_of(peer, proxies):
         return peer
     for hop in reversed([part.strip() for part in forwarded.split(",")]):
-        peer = hop
-        if not _one_of(hop, proxies):
+        peer = _plain(hop)
+        if not _one_of(peer, proxies):
             break
     return peer
 
@@ -129,3 +102,13 @@ def _one_of(text: str, networks: Networks) -> bool:
     except ValueError:
         return False
     return any(found in network for network in networks)
+
+
+def _plain(hop: str) -> str:
+    """An address without its port; one of IPv4 that is written as IPv6 (`::ffff:…`) as what it is."""
+    name = _name(hop)
+    try:
+        found = ipaddress.ip_address(name)
+    except ValueError:
+        return name
+    return str(found.ipv4_mapped) if found.version == 6 and found.ipv4_mapped is not None else name
