@@ -5,5 +5,5 @@ started=$SECONDS
 scripts/setup.sh dev
 need_packages git procps
 scripts/peers.sh all node-clients >/dev/null
-.venv/bin/python -m pytest -q -m clients "$@"
+.venv/bin/python -m pytest -q -n 2 --dist loadfile -m clients "$@"
 say "make test-clients took $((SECONDS - started)) s"

@@ -3,7 +3,7 @@
 . "$(dirname "$0")/lib.sh"
 started=$SECONDS
 scripts/setup.sh dev
-need_packages postgresql git procps
+need_packages postgresql git procps chromium fonts-dejavu-core
 scripts/peers.sh all >/dev/null
 
 if [ $# -gt 0 ]; then exec .venv/bin/python -m pytest "$@"; fi

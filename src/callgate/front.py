@@ -141,8 +141,9 @@ class Guarded:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         given = {name: value.decode("latin-1") for name, value in scope["headers"]}
         try:
-            hosts.check_host(given.get(b"host", ""), self._settings)
-            hosts.check_origin(given.get(b"origin"), self._settings)
+            host = given.get(b"host", "")
+            hosts.check_host(host, self._settings)
+            hosts.check_origin(given.get(b"origin"), host, self._settings)
         except Refused as refused:
             await self._refuse(refused)(scope, receive, send)
             return

@@ -52,12 +52,13 @@ class Lab:
         return self.place / "bin" / "browser"
 
     def env(self, home: Path) -> dict[str, str]:
-        """The environment of a client: an empty home, and a browser that acts for the person."""
+        """The environment of a client: an empty home, and one browser, which acts for the person."""
         home.mkdir(exist_ok=True)
         return {
             "PATH": f"{self.place / 'bin'}:{os.environ['PATH']}", "HOME": str(home), "DISPLAY": ":9",
             "BROWSER": f"{self.browser} %s", "NO_PROXY": "127.0.0.1,localhost", "TERM": "dumb",
             "PEERS_DIR": str(peers_dir()), "XDG_CONFIG_HOME": str(home / "xdg"),
+            "XDG_DATA_HOME": str(home / "xdg"), "XDG_DATA_DIRS": str(home / "xdg"),  # no other browser is known
         }  # fmt: skip
 
     def check_known_by(self, name: str) -> None:

@@ -179,7 +179,7 @@ def test_the_consent_page_cannot_be_framed_scripted_or_cached(run: Running, ana:
     assert "frame-ancestors 'none'" in policy
     assert "unsafe-inline" not in policy
     assert page.headers["cache-control"] == "no-store"
-    assert page.headers["referrer-policy"] == "no-referrer"
+    assert page.headers["referrer-policy"] == "same-origin"
 
 
 def test_nobody_agrees_for_somebody_else(run: Running, ana: Robot, ben: Robot) -> None:

@@ -81,13 +81,21 @@ def test_configured_hosts_are_served(host: str) -> None:
     "origin", [None, "http://localhost:6274", "https://127.0.0.1", "https://app.acme.test", "https://mcp.acme.test"]
 )
 def test_own_local_and_allowed_origins_may_ask(origin: str | None) -> None:
-    hosts.check_origin(origin, PUBLIC)
+    hosts.check_origin(origin, "mcp.acme.test", PUBLIC)
+
+
+@pytest.mark.parametrize("host", ["inside.test", "inside.test:8443", "mcp-gateway.any.acme.test"])
+def test_pages_of_every_host_that_is_served_may_ask_there(host: str) -> None:
+    hosts.check_origin(f"https://{host}", host, PUBLIC)
+    for origin in (f"http://{host}", f"https://{host}:1", f"https://{host}.evil.test"):
+        with pytest.raises(Refused):
+            hosts.check_origin(origin, host, PUBLIC)
 
 
 @pytest.mark.parametrize("origin", ["null", "https://evil.test", "file://localhost", "https://localhost.evil.test"])
 def test_foreign_origins_are_refused(origin: str) -> None:
     with pytest.raises(Refused) as caught:
-        hosts.check_origin(origin, LOCAL)
+        hosts.check_origin(origin, "localhost:8787", LOCAL)
     assert caught.value.kind.http == 403
 
 

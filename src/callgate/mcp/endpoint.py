@@ -54,7 +54,7 @@ class MCPEndpoint:
         given[hosts.PEER] = hosts.address(client[0] if client else "", given.get("x-forwarded-for"), settings.proxies)
         host = given.get("host", "")
         hosts.check_host(host, settings)
-        hosts.check_origin(given.get("origin"), settings)
+        hosts.check_origin(given.get("origin"), host, settings)
         about = paths.metadata_path(scope["path"])
         if about is not None:
             await self._metadata(send, host, about)

@@ -55,14 +55,15 @@ def check_host(host: str, settings: Settings) -> None:
     raise Refused("bad_host")
 
 
-def check_origin(origin: str | None, settings: Settings) -> None:
-    """Refuse a present Origin that is neither loopback, nor our own, nor allowed by name."""
+def check_origin(origin: str | None, host: str, settings: Settings) -> None:
+    """Refuse a present Origin that is neither loopback, nor our own, nor allowed by name. `host` was checked before."""
     if origin is None or origin in settings.allowed_origins:
         return
     scheme, _, authority = origin.partition("://")
     if scheme in ("http", "https") and _name(authority) in LOOPBACK:
         return
-    if settings.public_url and origin == settings.public_url.rstrip("/"):
+    own = base_url(host, settings).split("/")[:3]  # the scheme, nothing, and the authority
+    if origin in ("/".join(own), f"{own[0]}//{host}"):
         return
     raise Refused("bad_origin")
 

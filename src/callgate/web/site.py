@@ -216,7 +216,7 @@ class Pages:
         self._site.fleet.view(tenant)  # refuses a tenant that does not exist
         route, match = self._route(request.method, rest)
         if request.method != "GET" and not route.machine:
-            hosts.check_origin(request.headers.get("origin"), settings)
+            hosts.check_origin(request.headers.get("origin"), host, settings)
         base = hosts.base_url(host, settings)
         client = request.client.host if request.client else ""
         address = hosts.address(client, request.headers.get("x-forwarded-for"), settings.proxies)

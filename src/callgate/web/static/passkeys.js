@@ -2,8 +2,15 @@
 
 const wrong = document.getElementById("passkey-wrong");
 
-function say(sentence) {
-  wrong.textContent = sentence;
+// what browsers say themselves is not for people (Web Authentication, sections 5.1.3 and 5.1.4)
+const SENTENCES = {
+  NotAllowedError: "No passkey was used. Try again, or sign in another way.",
+  InvalidStateError: "This device has a passkey for you already.",
+  SecurityError: "Passkeys do not work at this address; open the gateway by its usual name.",
+};
+
+function say(error) {
+  wrong.textContent = SENTENCES[error.name] || error.message;
   wrong.hidden = false;
 }
 
@@ -34,11 +41,14 @@ async function add(button) {
   location.reload();
 }
 
+// a passkey belongs to a name: at a bare address there is none
+const named = !/^(\d+\.){3}\d+$|^\[/.test(location.hostname);
+
 function offer(id, work) {
   const button = document.getElementById(id);
-  if (!button || !window.PublicKeyCredential || !PublicKeyCredential.parseRequestOptionsFromJSON) return;
+  if (!button || !named || !window.PublicKeyCredential || !PublicKeyCredential.parseRequestOptionsFromJSON) return;
   button.hidden = false;
-  button.addEventListener("click", () => work(button).catch((error) => say(error.message)));
+  button.addEventListener("click", () => work(button).catch(say));
 }
 
 offer("use-passkey", signIn);
