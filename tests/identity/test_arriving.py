@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from callgate.errors import Refused
 from callgate.identity import people
 from callgate.identity.arriving import arrive
 from callgate.model.caller import Actor
@@ -33,6 +34,14 @@ async def comes(db: Database, *, signed_in: bool = True, **claims: Any) -> tuple
 async def test_who_is_in_no_group_any_more_has_nothing_of_it(db: Database, claims: dict[str, Any]) -> None:
     """Okta, Entra and Keycloak leave the claim out for somebody who is in no group."""
     assert await comes(db, **claims) == (("member",), ("by-hand",))
+
+
+async def test_what_is_true_may_come_as_a_text(db: Database) -> None:
+    """As Apple and Cognito send it."""
+    assert await comes(db, email_verified="true", groups=[]) == (("member",), ("by-hand",))
+    with pytest.raises(Refused, match="does not say that your e-mail address is verified"):
+        async with db.unit("default") as unit:
+            await arrive(unit, PROVIDER, {"sub": "u2", "email": "x@acme.test", "email_verified": "no"}, signed_in=True)
 
 
 async def test_a_group_may_come_by_itself(db: Database) -> None:

@@ -140,7 +140,7 @@ async def refuses(cache: TokenCache, caller: Caller, code: str) -> None:
         ({}, "did not say who you are"),
         ({"sub": 7}, "did not say who you are"),
         ({"sub": "u"}, "needs the scope `email`"),
-        ({"sub": "u", "email": "cyd@acme.test"}, "is not verified"),
+        ({"sub": "u", "email": "cyd@acme.test"}, "An admin can trust"),
         ({"sub": "u", "email": "cyd@acme.test", "email_verified": True}, "not of a domain that may sign in here"),
     ],
 )

@@ -46,8 +46,11 @@ async def _by_address(unit: Unit, provider: Provider, claims: Claims, actor: Act
     config = provider.config
     if not isinstance(email, str) or "@" not in email:
         raise Refused("sign_in_failed", "The provider did not tell your e-mail address; it needs the scope `email`.")
-    if claims.get("email_verified") is not True and not config.trust_email:
-        raise Refused("sign_in_failed", "The provider says that your e-mail address is not verified.")
+    if claims.get("email_verified") not in (True, "true") and not config.trust_email:  # Apple and Cognito send a text
+        raise Refused(
+            "sign_in_failed",
+            "The provider does not say that your e-mail address is verified. An admin can trust its addresses.",
+        )
     email = email.strip().lower()
     if email.rpartition("@")[2] not in {one.lower() for one in config.domains}:
         raise Refused("sign_in_failed", "Your e-mail address is not of a domain that may sign in here; ask an admin.")

@@ -48,6 +48,7 @@ function offer(id, work) {
   const button = document.getElementById(id);
   if (!button || !named || !window.PublicKeyCredential || !PublicKeyCredential.parseRequestOptionsFromJSON) return;
   button.hidden = false;
+  document.getElementById(id + "-not")?.remove();
   button.addEventListener("click", () => work(button).catch(say));
 }
 
