@@ -3,7 +3,8 @@
 . "$(dirname "$0")/lib.sh"
 started=$SECONDS
 scripts/setup.sh dev
-need_packages postgresql git procps chromium fonts-dejavu-core
+# libatomic1: for the node inside playwright
+need_packages postgresql git procps chromium fonts-dejavu-core libatomic1
 scripts/peers.sh all >/dev/null
 
 if [ $# -gt 0 ]; then exec .venv/bin/python -m pytest "$@"; fi
