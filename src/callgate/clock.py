@@ -29,6 +29,11 @@ def utc(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+def iso(seconds: float) -> str:
+    """A wall-clock time in seconds as ISO 8601 in UTC, with milliseconds."""
+    return utc(seconds).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def random_bytes(count: int) -> bytes:
     """Unpredictable bytes from the operating system."""
     return os.urandom(count)

@@ -17,20 +17,14 @@ from callgate.web.site import Visit
 
 async def overview(desk: Desk, visit: Visit) -> Response:
     """GET /connections."""
-    if visit.person is None:
-        return _to_sign_in(visit, "/connections")
-    found = [await desk.status.of(visit.tenant, visit.person.id, one) for one in upstreams_of(visit)]
-    return visit.show("connections", connections=found, email=visit.person.email)
-
-
-def _to_sign_in(visit: Visit, rest: str) -> Response:
-    return pages.redirect(f"{visit.path('/signin')}?next={quote(visit.path(rest), safe='')}")
+    person = visit.signed_in(visit.path("/connections"))
+    found = [await desk.status.of(visit.tenant, person.id, one) for one in upstreams_of(visit)]
+    return visit.show("connections", connections=found, email=person.email)
 
 
 async def one(desk: Desk, visit: Visit) -> Response:
     """GET /connections/{upstream}: what would be connected, before anything happens."""
-    if visit.person is None:
-        return _to_sign_in(visit, f"/connections/{visit.match['upstream']}")
+    visit.signed_in(visit.path(f"/connections/{visit.match['upstream']}"))
     return await _one(desk, visit, "")
 
 

@@ -1,12 +1,9 @@
 """Who may see a page: the same table as for the API."""
 
-from urllib.parse import quote
-
 from starlette.responses import Response
 
 from callgate.control.permissions import TABLE, check
 from callgate.model.caller import Actor
-from callgate.web import pages
 from callgate.web.site import Handler, Visit
 
 
@@ -15,10 +12,8 @@ def needing(method: str, path: str, handler: Handler) -> Handler:
     need = TABLE[(method, path)]
 
     async def checked(visit: Visit) -> Response:
-        if visit.person is None:
-            here = quote(visit.request.url.path, safe="")
-            return pages.redirect(f"{visit.path('/signin')}?next={here}")
-        check(Actor(visit.tenant, "person", visit.person.id, visit.person.roles), need)
+        person = visit.signed_in(visit.request.url.path)
+        check(Actor(visit.tenant, "person", person.id, person.roles), need)
         return await handler(visit)
 
     return checked

@@ -4,8 +4,7 @@ import msgspec
 from starlette.responses import Response
 
 from callgate.console.access import needing
-from callgate.errors import Refused
-from callgate.offboarding.receipt import Signed, receipt, sign
+from callgate.offboarding.receipt import Signed, receipt, signed_receipt
 from callgate.store import offboarding
 from callgate.web.pages import HEADERS
 from callgate.web.site import PageRoute, Visit
@@ -35,12 +34,7 @@ async def document(visit: Visit) -> Response:
 
 
 async def _signed(visit: Visit) -> Signed:
-    async with visit.site.db.unit(visit.tenant, write=False) as unit:
-        found = await offboarding.get(unit, visit.match["id"])
-        if found is None:
-            raise Refused("not_found", "There is no such receipt.")
-        made = await receipt(unit, found)
-    return sign(visit.site.envelope, made)
+    return await signed_receipt(visit.site.db, visit.site.envelope, visit.tenant, visit.match["id"])
 
 
 LIST, ONE = ("GET", "/offboardings"), ("GET", "/offboardings/{id}")

@@ -6,8 +6,7 @@ import msgspec
 
 from callgate.control.operations import Asked, Operation, Page, PageQuery, page_of
 from callgate.control.views import iso
-from callgate.errors import Refused
-from callgate.offboarding.receipt import Signed, receipt, sign
+from callgate.offboarding.receipt import Signed, signed_receipt
 from callgate.store import offboarding as rows
 
 
@@ -28,12 +27,7 @@ async def list_offboardings(asked: Asked[PageQuery, None]) -> Page[OffboardingVi
 
 
 async def get_offboarding(asked: Asked[Any, None]) -> Signed:
-    async with asked.services.db.unit(asked.tenant, write=False) as unit:
-        one = await rows.get(unit, asked.path["id"])
-        if one is None:
-            raise Refused("not_found", "There is no such receipt.")
-        found = await receipt(unit, one)
-    return sign(asked.services.envelope, found)
+    return await signed_receipt(asked.services.db, asked.services.envelope, asked.tenant, asked.path["id"])
 
 
 OPERATIONS = (

@@ -88,15 +88,9 @@ class Leaving(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dry_run: bool = False
 
 
-class LeftView(msgspec.Struct, frozen=True):
+class LeftView(PersonView, frozen=True):
     """Somebody who left, or would. `receipt` is the id of the signed receipt; null where nothing was left to end."""
 
-    id: str
-    email: str
-    roles: tuple[str, ...]
-    teams: tuple[str, ...]
-    active: bool
-    created: str | None
     dry_run: bool
     summary: Summary
     receipt: str | None

@@ -19,9 +19,7 @@ from callgate.store.findings import Kept
 
 def iso(seconds: float | None) -> str | None:
     """A time in seconds since 1970 as ISO 8601, UTC; None for none."""
-    if not seconds:
-        return None
-    return clock.utc(seconds).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return clock.iso(seconds) if seconds else None
 
 
 class PersonView(msgspec.Struct, frozen=True):

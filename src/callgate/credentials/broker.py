@@ -237,9 +237,7 @@ class Broker:
         name = "grant:" + ":".join(key)
         until = clock.monotonic() + _WAIT_SECONDS
         while True:
-            async with self._db.unit(None) as unit:
-                ours = await leases.acquire(unit, name, self._fleet.replica, _LEASE_SECONDS)
-            try:
+            async with leases.trying(self._db, name, self._fleet.replica, _LEASE_SECONDS) as ours:
                 current = await self._read(key)
                 if current is None and grant.kind == EXCHANGED:
                     current = grant
@@ -253,10 +251,6 @@ class Broker:
                     return await self._exchanged(upstream, needing(current, grant.facts.needs))
                 if ours:
                     return await self._ask(upstream, current)
-            finally:
-                if ours:
-                    async with self._db.unit(None) as unit:
-                        await leases.release(unit, name, self._fleet.replica)
             if clock.monotonic() > until:
                 raise Refused("upstream_unavailable", f"The credential for {upstream.name} could not be renewed now.")
             await asyncio.sleep(_LOOK_SECONDS)

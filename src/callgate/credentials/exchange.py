@@ -10,7 +10,6 @@ draft-ietf-oauth-identity-assertion-authz-grant; RFC 7523, section 2.1.
 """
 
 import asyncio
-import base64
 from typing import Any
 
 import msgspec
@@ -20,11 +19,12 @@ from callgate.credentials.derive import joined
 from callgate.credentials.discovery import Found, discover, metadata_of
 from callgate.credentials.envelope import Envelope
 from callgate.credentials.granted import written
-from callgate.credentials.registering import Credentials, entered, kept, proof
+from callgate.credentials.registering import Credentials, entered, kept, method_of, proof
 from callgate.credentials.secrets import Secrets
 from callgate.credentials.vendor import Server, Vendor, VendorRefused, seconds
 from callgate.errors import CallgateError, Refused
 from callgate.fleet.sync import Fleet
+from callgate.jose.tokens import WrongToken, unverified
 from callgate.model.grant import GrantFacts, Held, ProviderTokens
 from callgate.model.signin import Provider
 from callgate.model.upstream import ID_JAG, Upstream
@@ -182,9 +182,7 @@ class Exchange:
         name, until = f"sign-in:{row.tenant}:{row.provider}:{row.person}", clock.monotonic() + _WAIT_SECONDS
         holder = f"{self._fleet.replica}/{clock.random_urlsafe(6)}"  # calls of other upstreams here wait as well
         while clock.monotonic() < until:
-            async with self._db.unit(None) as unit:
-                ours = await leases.acquire(unit, name, holder, _LEASE_SECONDS)
-            try:
+            async with leases.trying(self._db, name, holder, _LEASE_SECONDS) as ours:
                 async with self._db.unit(row.tenant, write=False) as unit:
                     current = await provider_tokens.get(unit, row.provider, row.person)
                 if current is None:
@@ -194,10 +192,6 @@ class Exchange:
                     return held
                 if ours:
                     return await self._refreshed(provider, server, current, held)
-            finally:
-                if ours:
-                    async with self._db.unit(None) as unit:
-                        await leases.release(unit, name, holder)
             await asyncio.sleep(_LOOK_SECONDS)
         raise Refused("connection_failed", f"Your sign-in at {provider.name} could not be renewed now.")
 
@@ -243,10 +237,7 @@ class Exchange:
                 sealed = await secrets.get(unit, provider.secret_id)
             bound = provider.id.encode()
             secret = await self._envelope.open_sealed(provider.tenant, PROVIDER_SECRET, bound, sealed or b"")
-        methods = server.token_endpoint_auth_methods_supported
-        basic = "client_secret_basic" in methods or not methods
-        method = "none" if not secret else "client_secret_basic" if basic else "client_secret_post"
-        return Credentials(provider.config.client_id, method, secret.decode())
+        return Credentials(provider.config.client_id, method_of(server, secret.decode()), secret.decode())
 
 
 def _scope(found: Found) -> dict[str, str]:
@@ -263,8 +254,6 @@ def _good(held: Held, upstream: Upstream) -> bool:
 def _expiry(id_token: str) -> float:
     """When an id token is over (it was verified at sign-in; whoever takes it verifies it again); 0 without a date."""
     try:
-        payload = id_token.split(".")[1]
-        found = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return float(found["exp"])
-    except (IndexError, KeyError, TypeError, ValueError, msgspec.DecodeError):
+        return float(unverified(id_token)["exp"])
+    except (WrongToken, KeyError, TypeError, ValueError):
         return 0.0

@@ -47,10 +47,11 @@ def entered(upstream: Upstream, server: Server, secret: str) -> Credentials:
     """The client that an admin entered."""
     if upstream.auth.kind == "private_key_jwt":
         return Credentials(upstream.auth.client_id, "private_key_jwt", secret)
-    return Credentials(upstream.auth.client_id, _method(server, secret), secret)
+    return Credentials(upstream.auth.client_id, method_of(server, secret), secret)
 
 
-def _method(server: Server, secret: str) -> str:
+def method_of(server: Server, secret: str) -> str:
+    """How a client with this secret proves itself (RFC 6749, section 2.3.1)."""
     if not secret:
         return "none"
     known = server.token_endpoint_auth_methods_supported

@@ -32,6 +32,7 @@ class Hold:
         self._request = request
         self._post = post
         self._waiting: asyncio.Task[None] | None = None
+        self._said_at, self._count = 0.0, 0  # of this wait
         self._until = clock.monotonic() + seconds(context.settings.hold_seconds, context.settings.holds, request)
 
     async def file(self, effect: m.FileApproval) -> None:
@@ -67,15 +68,8 @@ class Hold:
         self._waiting = asyncio.ensure_future(self._guarded(self._connected(target)))
 
     async def _connected(self, target: m.Target) -> None:
-        context, request, said_at, count = self._context, self._request, 0.0, 0
-        while True:
-            now = clock.monotonic()
-            if now >= self._until or context.stopping.is_set():
-                self._post(m.HoldOver())
-                return
-            if now - said_at >= SAY_SECONDS:
-                said_at, count = now, count + 1
-                self._post(m.StillWaiting(count))
+        context, request = self._context, self._request
+        while not self._is_over(now := clock.monotonic()):
             await asyncio.sleep(min(_LOOK_SECONDS, max(self._until - now, 0.01)))
             try:
                 await authorize(context.credentials, request, target)
@@ -93,6 +87,17 @@ class Hold:
             self._waiting.cancel()
             await asyncio.gather(self._waiting, return_exceptions=True)
             self._waiting = None
+        self._said_at, self._count = 0.0, 0
+
+    def _is_over(self, now: float) -> bool:
+        """Whether the wait ends now, which the machine is told; every eight seconds it is told that it goes on."""
+        if now >= self._until or self._context.stopping.is_set():
+            self._post(m.HoldOver())
+            return True
+        if now - self._said_at >= SAY_SECONDS:
+            self._said_at, self._count = now, self._count + 1
+            self._post(m.StillWaiting(self._count))
+        return False
 
     async def _guarded(self, wait: Coroutine[Any, Any, None]) -> None:
         try:
@@ -104,20 +109,13 @@ class Hold:
             raise
 
     async def _follow(self, approval: Approval) -> None:
-        context, said_at, count = self._context, 0.0, 0
+        context = self._context
         async with context.approvals.following(approval) as following:
             undo = context.fleet.subscribe(following.on_change)
             following.changed.set()  # what changed between the filing and now
             try:
-                while True:
-                    now = clock.monotonic()
-                    if now >= self._until or context.stopping.is_set():
-                        self._post(m.HoldOver())
-                        return
-                    if now - said_at >= SAY_SECONDS:
-                        said_at, count = now, count + 1
-                        self._post(m.StillWaiting(count))
-                    left = min(self._until - now, said_at + SAY_SECONDS - now, _SHUTDOWN_SECONDS)
+                while not self._is_over(now := clock.monotonic()):
+                    left = min(self._until - now, self._said_at + SAY_SECONDS - now, _SHUTDOWN_SECONDS)
                     changed = await following.wait(max(left, 0.01))
                     if (changed or clock.now() >= approval.expires) and await self._tell(approval):
                         return

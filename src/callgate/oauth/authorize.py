@@ -8,7 +8,7 @@ registered without a person having agreed (RFC 9700, section 4.11).
 
 import re
 from collections.abc import Mapping
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import msgspec
 from starlette.responses import Response
@@ -60,8 +60,7 @@ async def authorize(authority: Authority, visit: Visit) -> Response:
             nobody = OAuthError("login_required", "Nobody is signed in in this browser.")
             return _back_or_page(visit, client, (redirect_uri, wanted.state), nobody)
         here = f"{visit.path('/oauth/authorize')}?{visit.request.url.query}"
-        again = "&again=yes" if visit.person is not None else ""
-        return pages.redirect(f"{visit.path('/signin')}?next={quote(here, safe='')}{again}")
+        return pages.redirect(visit.sign_in_url(here, again=visit.person is not None))
     if "consent" not in prompts and await _agreed_before(visit, client, wanted):
         return await grant_code(visit, client, wanted)
     if "none" in prompts:

@@ -8,9 +8,11 @@ import msgspec
 
 from callgate import clock
 from callgate.credentials.envelope import Envelope
+from callgate.errors import Refused
 from callgate.jose.tokens import signed
 from callgate.model.offboarding import PENDING, REVOKED, Offboarding, Revocation, Summary
 from callgate.store import offboarding, people
+from callgate.store.engine import Database
 from callgate.store.unit import Unit
 
 KIND = "callgate-receipt+jwt"
@@ -49,13 +51,9 @@ class Signed(msgspec.Struct, frozen=True):
     signature: str
 
 
-def _time(seconds: float) -> str:
-    return clock.utc(seconds).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _ended(one: Revocation) -> Ended:
     todo = "" if one.state in (PENDING, REVOKED) else one.answer
-    return Ended(one.upstream_name, one.state, one.answer, one.tries, _time(one.changed), todo)
+    return Ended(one.upstream_name, one.state, one.answer, one.tries, clock.iso(one.changed), todo)
 
 
 async def receipt(unit: Unit, one: Offboarding) -> Receipt:
@@ -63,13 +61,18 @@ async def receipt(unit: Unit, one: Offboarding) -> Receipt:
     told = await offboarding.revocations_of(unit, one.id)
     emails = await people.emails_of(unit, [one.actor])
     return Receipt(
-        one.id, unit.tenant, one.person, one.email, emails.get(one.actor, one.actor), one.cause, _time(one.at),
+        one.id, unit.tenant, one.person, one.email, emails.get(one.actor, one.actor), one.cause, clock.iso(one.at),
         one.summary, tuple(map(_ended, told)), all(each.state != PENDING for each in told),
     )  # fmt: skip
 
 
-def sign(envelope: Envelope, found: Receipt) -> Signed:
-    """The receipt with its signature."""
+async def signed_receipt(db: Database, envelope: Envelope, tenant: str, id_: str) -> Signed:
+    """One receipt with its signature. Raises `Refused("not_found")`."""
+    async with db.unit(tenant, write=False) as unit:
+        one = await offboarding.get(unit, id_)
+        if one is None:
+            raise Refused("not_found", "There is no such receipt.")
+        found = await receipt(unit, one)
     key = envelope.receipt_key(found.tenant)
     claims = {**msgspec.to_builtins(found), "iat": int(clock.now())}
     return Signed(found, signed(claims, key, "Ed25519", KIND))

@@ -39,20 +39,14 @@ def _actor(visit: Visit, person: Person) -> Actor:
     return Actor(visit.tenant, "person", person.id, ())
 
 
-def _signed_in(visit: Visit, *, fresh: bool = False) -> Person | Response:
-    """The person, or the way to the sign-in page."""
-    start = f"{visit.path('/signin')}?next={visit.path('/account')}"
-    if visit.person is None or visit.session is None:
-        return pages.redirect(start)
-    if fresh and not is_fresh(visit.session):
-        return pages.redirect(f"{start}&again=yes")
-    return visit.person
+def _person(visit: Visit, *, fresh: bool = True) -> Person:
+    """Who is signed in, and has just proved it where a way in is changed. Raises `SignInFirst`."""
+    return visit.signed_in(visit.path("/account"), fresh=fresh)
 
 
 async def page(visit: Visit) -> Response:
     """GET /account."""
-    person = _signed_in(visit)
-    return person if isinstance(person, Response) else await _page(visit, person)
+    return await _page(visit, _person(visit, fresh=False))
 
 
 async def _page(visit: Visit, person: Person, wrong: str = "", codes: list[str] | None = None) -> Response:
@@ -79,9 +73,7 @@ async def _page(visit: Visit, person: Person, wrong: str = "", codes: list[str] 
 async def password(visit: Visit) -> Response:
     """POST /account/password."""
     form = await visit.form()
-    person = _signed_in(visit, fresh=True)
-    if isinstance(person, Response):
-        return person
+    person = _person(visit)
     try:
         encoded = await local.hashed(form.get("password", ""))
     except Refused as refused:
@@ -98,9 +90,7 @@ async def password(visit: Visit) -> Response:
 async def offer_totp(visit: Visit) -> Response:
     """POST /account/totp: shows a secret to be confirmed with its first code."""
     await visit.form()
-    person = _signed_in(visit, fresh=True)
-    if isinstance(person, Response):
-        return person
+    person = _person(visit)
     secret = local.new_totp()
     offer = visit.sealed(_TOTP, Offer(secret, person.id, clock.now() + 600.0))
     return visit.show("totp", secret=secret, uri=local.totp_uri(secret, person.email), offer=offer, wrong="")
@@ -109,9 +99,7 @@ async def offer_totp(visit: Visit) -> Response:
 async def take_totp(visit: Visit) -> Response:
     """POST /account/totp/confirm."""
     form = await visit.form()
-    person = _signed_in(visit, fresh=True)
-    if isinstance(person, Response):
-        return person
+    person = _person(visit)
     opened = visit.site.envelope.sealer(_TOTP).open(form.get("offer", ""))
     offer = None if opened is None else _offer(opened)
     if offer is None or offer.person != person.id or offer.expires <= clock.now():
@@ -139,9 +127,7 @@ async def take_totp(visit: Visit) -> Response:
 async def drop_totp(visit: Visit) -> Response:
     """POST /account/totp/off."""
     await visit.form()
-    person = _signed_in(visit, fresh=True)
-    if isinstance(person, Response):
-        return person
+    person = _person(visit)
     async with visit.site.db.unit(visit.tenant) as unit:
         account = await signin.account(unit, person.id)
         if account is not None:
@@ -153,9 +139,7 @@ async def drop_totp(visit: Visit) -> Response:
 async def drop_passkey(visit: Visit) -> Response:
     """POST /account/passkeys/{key}/remove."""
     await visit.form()
-    person = _signed_in(visit, fresh=True)
-    if isinstance(person, Response):
-        return person
+    person = _person(visit)
     async with visit.site.db.unit(visit.tenant) as unit:
         if await signin.remove_passkey(unit, person.id, visit.match["key"]):
             await record(unit, _actor(visit, person), "passkeys.remove", visit.match["key"])
@@ -165,9 +149,7 @@ async def drop_passkey(visit: Visit) -> Response:
 async def sign_out_elsewhere(visit: Visit) -> Response:
     """POST /account/sessions/end: every browser but this one."""
     await visit.form()
-    person = _signed_in(visit)
-    if isinstance(person, Response):
-        return person
+    person = _person(visit, fresh=False)
     async with visit.site.db.unit(visit.tenant) as unit:
         for one in await signin.sessions_of(unit, person.id):
             if visit.session is None or one.hash != visit.session.hash:

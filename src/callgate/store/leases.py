@@ -1,10 +1,14 @@
 """Leases: who does a thing that only one replica may do. Times by the clock that all replicas share.
 
-Fail closed: who cannot reach the store has no lease. All functions need a unit over all tenants.
+Fail closed: who cannot reach the store has no lease. All functions on units need one over all tenants.
 """
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from sqlalchemy import delete, select
 
+from callgate.store.engine import Database
 from callgate.store.schema import leases
 from callgate.store.unit import Unit
 from callgate.store.upsert import insert_or
@@ -36,6 +40,19 @@ async def release(unit: Unit, name: str, replica: str) -> None:
     """Give a lease back; nothing happens when it is another's."""
     unit.require_system()
     await unit.execute(delete(leases).where(leases.c.name == name, leases.c.replica == replica))
+
+
+@asynccontextmanager
+async def trying(db: Database, name: str, replica: str, seconds: float) -> AsyncIterator[bool]:
+    """Whether `replica` has the lease in this block; it is given back at the end."""
+    async with db.unit(None) as unit:
+        ours = await acquire(unit, name, replica, seconds)
+    try:
+        yield ours
+    finally:
+        if ours:
+            async with db.unit(None) as unit:
+                await release(unit, name, replica)
 
 
 async def holder_of(unit: Unit, name: str) -> str | None:

@@ -116,9 +116,12 @@ def _authorization(row: Row[Any]) -> Authorization:
     )  # fmt: skip
 
 
+def _values(unit: Unit, one: Authorization | Code) -> dict[str, object]:
+    return {**msgspec.structs.asdict(one), "tenant": unit.tenant, "scope": " ".join(one.scope)}
+
+
 async def add_authorization(unit: Unit, one: Authorization) -> None:
-    values = {**msgspec.structs.asdict(one), "tenant": unit.tenant, "scope": " ".join(one.scope)}
-    await unit.execute(insert(authorizations).values(**values))
+    await unit.execute(insert(authorizations).values(**_values(unit, one)))
 
 
 async def authorization(unit: Unit, id_: str) -> Authorization | None:
@@ -172,8 +175,7 @@ def _code(row: Row[Any]) -> Code:
 
 
 async def add_code(unit: Unit, one: Code) -> None:
-    values = {**msgspec.structs.asdict(one), "tenant": unit.tenant, "scope": " ".join(one.scope)}
-    await unit.execute(insert(oauth_codes).values(**values))
+    await unit.execute(insert(oauth_codes).values(**_values(unit, one)))
 
 
 async def code(unit: Unit, digest: bytes) -> Code | None:

@@ -8,6 +8,7 @@ import hmac
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 import msgspec
 from starlette.requests import Request
@@ -56,6 +57,14 @@ class Site:
     signed_out: Callable[[str, str, tuple[object, object]], Awaitable[None]]
 
 
+class SignInFirst(Exception):
+    """Somebody has to sign in, or to prove anew who they are: becomes the way to `url`."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.url = url
+
+
 @dataclass(slots=True)
 class Visit:
     """One request. `base` is the gateway's address as this browser spells it, `prefix` the tenant's path."""
@@ -92,6 +101,18 @@ class Visit:
     def path(self, rest: str) -> str:
         """A path of this tenant."""
         return self.prefix + rest
+
+    def signed_in(self, back: str, *, fresh: bool = False) -> Person:
+        """Who is signed in; `fresh`: and proved it a moment ago. Raises `SignInFirst`, which comes back to `back`."""
+        if self.person is None or self.session is None:
+            raise SignInFirst(self.sign_in_url(back))
+        if fresh and not browser.is_fresh(self.session):
+            raise SignInFirst(self.sign_in_url(back, again=True))
+        return self.person
+
+    def sign_in_url(self, back: str, *, again: bool = False) -> str:
+        """The sign-in page, which goes on to `back`; `again`: also for somebody who is signed in."""
+        return f"{self.path('/signin')}?next={quote(back, safe='')}{'&again=yes' if again else ''}"
 
     @property
     def mark(self) -> str:
@@ -194,6 +215,8 @@ class Pages:
             response = await self._serve(request)
         except Refused as refused:
             response = refusal(refused, machine)
+        except SignInFirst as first:
+            response = pages.redirect(first.url)
         except Exception:  # the ASGI edge of the pages (house rule 2)
             log.exception("page failed")
             response = refusal(Refused("internal", "The gateway failed; its log says where."), machine)
