@@ -3,11 +3,10 @@ gateway of three is killed. Nothing of theirs reaches an upstream after the boun
 complete in the end."""
 
 import json
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
+from email.message import Message
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -20,69 +19,45 @@ from tests.support.postgres import OWNER, Cluster
 from tests.support.robot import Robot
 from tests.support.shop import Shop, open_shop
 from tests.support.signing_in import enrolled
+from tests.support.website import Answer, Website
 
 pytestmark = pytest.mark.postgres
 UPSTREAMS = 15
 BOUND = 2.0
 LEAVER, STAYER = "leaver@acme.test", "stayer@acme.test"
+METADATA = "/.well-known/oauth-authorization-server"
 
 
-class Vendor:
+class Vendor(Website):
     """A small authorization server: registers, signs everybody in at once, gives opaque tokens, revokes.
 
     It is ours, because a real provider answers a revocation in only one way: this one can be down, or have none."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.revoked: list[str] = []
         self.down = False
         self.given = 0
-        vendor = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                path, _, query = self.path.partition("?")
-                if path.startswith("/.well-known/oauth-authorization-server"):
-                    self._json(200, vendor.metadata(path.removeprefix("/.well-known/oauth-authorization-server")))
-                    return
-                asked = {key: values[0] for key, values in parse_qs(query).items()}
-                where = f"{asked['redirect_uri']}?code=c{asked['state']}&state={asked['state']}"
-                self.send_response(302)
-                self.send_header("Location", where)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.path.endswith("/register"):
-                    self._json(201, {**json.loads(body), "client_id": "callgate"})
-                elif self.path.endswith("/token"):
-                    vendor.given += 1
-                    token = {"access_token": f"at-{vendor.given}", "refresh_token": f"rt-{vendor.given}"}
-                    self._json(200, {**token, "token_type": "Bearer", "expires_in": 3600})
-                else:
-                    form = {key: values[0] for key, values in parse_qs(body.decode()).items()}
-                    if self.path.startswith("/0/") and vendor.down:
-                        self._json(503, {})
-                        return
-                    vendor.revoked.append(f"{self.path.split('/')[1]} {form['token'][:3]}")
-                    self._json(200, {})
-
-            def _json(self, status: int, value: object) -> None:
-                raw = json.dumps(value).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(raw)))
-                self.end_headers()
-                self.wfile.write(raw)
-
-            def log_message(self, *_: object) -> None:
-                return
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+    def answer(self, path: str, headers: Message, body: bytes) -> Answer:
+        del headers
+        page, _, query = path.partition("?")
+        if page.startswith(METADATA):
+            return _json(200, self.metadata(page.removeprefix(METADATA)))
+        if page.endswith("/authorize"):
+            asked = {key: values[0] for key, values in parse_qs(query).items()}
+            return 302, b"", {"Location": f"{asked['redirect_uri']}?code=c{asked['state']}&state={asked['state']}"}
+        if page.endswith("/register"):
+            return _json(201, {**json.loads(body), "client_id": "callgate"})
+        if page.endswith("/token"):
+            self.given += 1
+            token = {"access_token": f"at-{self.given}", "refresh_token": f"rt-{self.given}"}
+            return _json(200, {**token, "token_type": "Bearer", "expires_in": 3600})
+        form = {key: values[0] for key, values in parse_qs(body.decode()).items()}
+        if page.startswith("/0/") and self.down:
+            return _json(503, {})
+        self.revoked.append(f"{page.split('/')[1]} {form['token'][:3]}")
+        return _json(200, {})
 
     def metadata(self, path: str) -> dict[str, Any]:
         issuer = f"{self.url}{path}"
@@ -112,17 +87,8 @@ class Member(Shop):
         return (*self.answer(body), {})
 
 
-@contextmanager
-def open_vendor() -> Iterator[Vendor]:
-    vendor = Vendor()
-    thread = threading.Thread(target=vendor.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield vendor
-    finally:
-        vendor.server.shutdown()
-        vendor.server.server_close()
-        thread.join()
+def _json(status: int, value: object) -> Answer:
+    return status, json.dumps(value).encode(), {"Content-Type": "application/json"}
 
 
 class Lab:
@@ -146,7 +112,7 @@ class Lab:
 def lab(tmp_path_factory: pytest.TempPathFactory, pg_cluster: Cluster) -> Iterator[Lab]:
     pg_cluster.sql(f"CREATE DATABASE journey_offboarding OWNER {OWNER}")
     with ExitStack() as stack:
-        vendor = stack.enter_context(open_vendor())
+        vendor = stack.enter_context(Vendor())
         members: list[Member] = []
         for number in range(UPSTREAMS):
             shop = stack.enter_context(open_shop(lambda number=number: Member(vendor, number)))  # type: ignore[misc]

@@ -1,9 +1,8 @@
 """Identity assertions (ID-JAG) and signed client assertions: accepted to the letter, once, and from nobody else."""
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from email.message import Message
 from typing import Any
 
 import pytest
@@ -15,32 +14,23 @@ from tests.support.openid import hs256
 from tests.support.robot import Page, Robot
 from tests.support.running import Running, on_each
 from tests.support.signing_in import Client, ask
+from tests.support.website import Answer, Website
 
 KEY, OTHER = RSAKey.generate_key(2048, {"kid": "one"}), RSAKey.generate_key(2048, {"kid": "one"})
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
-class Idp:
+class Idp(Website):
     """A company's identity provider, as far as this needs one: metadata and keys. It signs by `signed`."""
 
-    def __init__(self) -> None:
-        idp = self
+    @property
+    def issuer(self) -> str:
+        return self.url
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = json.dumps(idp.pages()[self.path]).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                return
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.issuer = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    def answer(self, path: str, headers: Message, body: bytes) -> Answer:
+        del headers, body
+        return 200, json.dumps(self.pages()[path]).encode(), {}
 
     def pages(self) -> dict[str, object]:
         return {
@@ -54,10 +44,8 @@ class Idp:
 
 @pytest.fixture(scope="module")
 def idp() -> Iterator[Idp]:
-    found = Idp()
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
+    with Idp() as found:
+        yield found
 
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

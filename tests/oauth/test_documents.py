@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from email.message import Message
 from typing import Any
 
 import pytest
@@ -20,33 +19,21 @@ from callgate.oauth.faults import OAuthError
 from tests.support.robot import Robot
 from tests.support.running import Running, running
 from tests.support.signing_in import BACK, Client, account, ask
+from tests.support.website import Answer, Website
 
 
-class Host:
+class Host(Website):
     """Where documents lie. `answers`: path → (status, body, headers)."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, tuple[int, bytes, dict[str, str]]] = {}
+        super().__init__()
+        self.answers: dict[str, Answer] = {}
         self.asked: list[str] = []
-        host = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                host.asked.append(self.path)
-                status, body, headers = host.answers.get(self.path, (404, b"", {}))
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                return
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    def answer(self, path: str, headers: Message, body: bytes) -> Answer:
+        del headers, body
+        self.asked.append(path)
+        return self.answers.get(path, (404, b"", {}))
 
     def put(self, path: str, **more: Any) -> str:
         url = self.url + path
@@ -57,10 +44,8 @@ class Host:
 
 @pytest.fixture
 def host() -> Iterator[Host]:
-    found = Host()
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
+    with Host() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,8 @@
 """The consent page in a real browser: clients of every kind get there, and nobody agrees without knowing."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from email.message import Message
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -12,35 +10,25 @@ import pytest
 from tests.support.chromium import Human
 from tests.support.running import Running, running
 from tests.support.signing_in import PASSWORD, Client, account, ask
+from tests.support.website import Answer, Website
 
 People = Callable[[], Human]
 EMAIL = "ana@acme.test"
 
 
-class Elsewhere:
-    """Another web server: a client's way back, or somebody evil. `pages`: path → HTML; `came`: what it was asked."""
+class Elsewhere(Website):
+    """A client's way back, or somebody evil. `pages`: path → HTML; `came`: what it was asked."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.pages: dict[str, str] = {}
         self.came: list[str] = []
-        other = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                other.came.append(self.path)
-                body = other.pages.get(urlsplit(self.path).path, "<p>You can close this page.</p>").encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "text/html")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                return
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+    def answer(self, path: str, headers: Message, body: bytes) -> Answer:
+        del headers, body
+        self.came.append(path)
+        page = self.pages.get(urlsplit(path).path, "<p>You can close this page.</p>")
+        return 200, page.encode(), {"Content-Type": "text/html"}
 
     def back(self) -> dict[str, str]:
         """What the last browser that was sent back brought."""
@@ -48,22 +36,9 @@ class Elsewhere:
         return {name: values[0] for name, values in parse_qs(urlsplit(last).query).items()}
 
 
-@contextmanager
-def _serving() -> Iterator[Elsewhere]:
-    other = Elsewhere()
-    thread = threading.Thread(target=other.server.serve_forever)
-    thread.start()
-    try:
-        yield other
-    finally:
-        other.server.shutdown()
-        thread.join()
-        other.server.server_close()
-
-
 @pytest.fixture
 def other() -> Iterator[Elsewhere]:
-    with _serving() as found:
+    with Elsewhere() as found:
         yield found
 
 

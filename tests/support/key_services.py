@@ -7,14 +7,16 @@ no in the words of the originals.
 import base64
 import json
 import os
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from email.message import Message
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from tests.support import website
+from tests.support.website import Website
 
 Answer = tuple[int, dict[str, Any]]
 
@@ -97,34 +99,19 @@ class Google:
             return 400, {"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": "Decryption failed"}}
 
 
+class _Answering(Website):
+    def __init__(self, with_: Callable[[str, Any, dict[str, Any]], Answer]) -> None:
+        super().__init__()
+        self._with = with_
+
+    def answer(self, path: str, headers: Message, body: bytes) -> website.Answer:
+        plain = headers["Content-Type"].startswith("application/json")
+        status, found = self._with(path, headers, json.loads(body) if plain else {})
+        return status, json.dumps(found).encode(), {"Content-Type": "application/json"}
+
+
 @contextmanager
 def serving(answer: Callable[[str, Any, dict[str, Any]], Answer]) -> Iterator[str]:
     """The base URL of a server that answers POSTs so."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            plain = self.headers["Content-Type"].startswith("application/json")
-            status, found = answer(self.path, self.headers, json.loads(body) if plain else {})
-            raw = json.dumps(found).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(raw)))
-            self.end_headers()
-            self.wfile.write(raw)
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with _Answering(answer) as found:
+        yield found.url
